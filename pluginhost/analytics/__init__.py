@@ -1,0 +1,1 @@
+"""How plugins are used: counts, reliability, uptime, windows and trends."""

@@ -1,0 +1,131 @@
+"""One tree of errors. Each says which plugin and hook, what happened, and what to do next."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pluginhost.printable import printable
+
+
+class PluginHostError(Exception):
+    """The root of every error this package raises on purpose.
+
+    `plugin_id` and `hook` name who is concerned (None where nobody is), `remedy` says what to do,
+    and `docs_slug` is the section of the documentation's error page.
+    """
+
+    docs_slug: ClassVar[str] = "pluginhosterror"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        plugin_id: str | None = None,
+        hook: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.message = message
+        self.plugin_id = plugin_id
+        self.hook = hook
+        self.remedy = remedy
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        parts = []
+        if self.plugin_id is not None:
+            parts.append(f"plugin {printable(self.plugin_id, 80)!r}: ")
+        if self.hook is not None:
+            parts.append(f"{self.hook}: ")
+        parts.append(printable(self.message, 2000))
+        if self.remedy:
+            parts.append(f" - {printable(self.remedy, 2000)}")
+        return "".join(parts)
+
+
+class DiscoveryError(PluginHostError):
+    """A source could not be read at all."""
+
+    docs_slug = "discoveryerror"
+
+
+class PluginNotFoundError(PluginHostError, LookupError):
+    """No plugin has this id; near names are suggested."""
+
+    docs_slug = "pluginnotfounderror"
+
+
+class PluginStateError(PluginHostError):
+    """The plugin is not in a state that allows the call."""
+
+    docs_slug = "pluginstateerror"
+
+
+class PluginLoadError(PluginHostError):
+    """A plugin could not be imported, constructed, registered or set up."""
+
+    docs_slug = "pluginloaderror"
+
+
+class ManifestError(PluginLoadError):
+    """A `pluginhost.toml` is not readable, not TOML, or does not fit its schema."""
+
+    docs_slug = "manifesterror"
+
+
+class IncompatiblePluginError(PluginLoadError):
+    """The plugin asks for a host API version, or a version of a peer, that is not here."""
+
+    docs_slug = "incompatiblepluginerror"
+
+
+class DependencyError(PluginLoadError):
+    """A peer that a plugin requires is missing, or the two require each other."""
+
+    docs_slug = "dependencyerror"
+
+
+class PluginSkippedError(DependencyError):
+    """A plugin was not loaded because a peer that it requires was not."""
+
+    docs_slug = "pluginskippederror"
+
+
+class DuplicatePluginError(PluginLoadError):
+    """Two plugins claim one id; the one found first is kept."""
+
+    docs_slug = "duplicatepluginerror"
+
+
+class DeadlineExceededError(PluginHostError, TimeoutError):
+    """The deadline of one execution passed before the plugin returned."""
+
+    docs_slug = "deadlineexceedederror"
+
+
+class InvalidValueError(PluginHostError, ValueError):
+    """A value given by the caller is out of range or makes no sense."""
+
+    docs_slug = "invalidvalueerror"
+
+
+class ReportFileError(PluginHostError):
+    """A saved report is missing, truncated, not JSON, or of another schema version."""
+
+    docs_slug = "reportfileerror"
+
+
+class MissingExtraError(PluginHostError, ImportError):
+    """An optional dependency is not installed; the message names the extra to install."""
+
+    docs_slug = "missingextraerror"
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} is not installed",
+            remedy=f"install the extra: python -m pip install 'pluginhost[{extra}]'",
+        )
+        self.what = what
+        self.extra = extra
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        return type(self), (self.what, self.extra)

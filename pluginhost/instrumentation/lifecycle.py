@@ -1,0 +1,265 @@
+"""Hookwrappers around load, execute and unload of every plugin of one host.
+
+The wrappers are made as closures: looking a name up in a cell is the cheapest way there is, and
+these functions run around every execution.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import pluggy
+
+from pluginhost.bus import EventBus
+from pluginhost.events import Detail, EventKind
+from pluginhost.hookspecs import hookimpl
+from pluginhost.instrumentation.awaitables import timed_awaitable
+from pluginhost.instrumentation.failures import failure_of
+from pluginhost.instrumentation.nesting import Frame, begin
+from pluginhost.instrumentation.readings import (
+    FRESH_NS,
+    empty_cpu_ns,
+    rss_gauge,
+    task_count,
+    thread_count,
+    thread_cpu_ns,
+)
+from pluginhost.instrumentation.sampling import Sampler
+from pluginhost.report import PluginInfo
+
+Wrapper = Generator[None, Any, Any]
+
+
+class Observable(Protocol):
+    """What a host shows of itself to be instrumented."""
+
+    lifecycle: pluggy.PluginManager
+    wrappers_lock: threading.Lock
+
+
+class LifecycleSource:
+    """Feeds a bus with the lifecycle of a host's plugins while the bus has observers.
+
+    A plugin is unloaded within `letting_go(plugin_id)`, while which nothing may be kept of it.
+    """
+
+    def __init__(
+        self,
+        host: Observable,
+        bus: EventBus,
+        sampler: Sampler,
+        current: ContextVar[Frame],
+        letting_go: Callable[[str], AbstractContextManager[None]],
+    ) -> None:
+        self._host = host
+        self._wrappers = (
+            steps_wrapper(bus, current, letting_go),
+            async_wrapper(bus, sampler, current),
+            sampled_wrapper(bus, sampler, current)
+            if sampler.max_rate > 0
+            else wall_wrapper(bus, current),
+        )
+        self._started = False
+
+    def start(self) -> None:
+        """Register the wrappers, outermost of those there are."""
+        with self._host.wrappers_lock:
+            if not self._started:
+                self._started = True
+                for wrapper in self._wrappers:
+                    self._host.lifecycle.register(wrapper)
+
+    def stop(self) -> None:
+        """Unregister the wrappers; nothing of them stays with the host."""
+        with self._host.wrappers_lock:
+            if self._started:
+                self._started = False
+                for wrapper in self._wrappers:
+                    self._host.lifecycle.unregister(wrapper)
+
+
+def wall_wrapper(bus: EventBus, current: ContextVar[Frame]) -> object:
+    """Return a wrapper that times every execution: two clock readings and one journal record."""
+    clock, journal, extend, drain = bus.clock, bus.journal, bus.journal.extend, bus.drain
+    high_water, ident, threads = bus.high_water, threading.get_ident, thread_count
+    get, set_ = current.get, current.set
+
+    @hookimpl(wrapper=True, tryfirst=True)
+    def pluginhost_execute(plugin_id: str) -> Wrapper:
+        own = get()
+        me = ident()
+        if (
+            own[4] is plugin_id
+            and own[0] is None
+            and own[1][0] is not None
+            and threads() == bus.own_threads
+        ):
+            path = own[0] = own[5]
+        else:
+            while (parent := own[0]) is None:
+                own = own[1]
+            path = parent[plugin_id]
+            if own[2] != me:
+                parent.concurrent = True
+            own = [path, own, me, 0, plugin_id, path]
+            set_(own)
+        start = clock()
+        try:
+            result = yield
+        except BaseException as error:
+            extend((path, start, clock(), me, Detail(failure_of(error, plugin_id))))
+            own[0] = None
+            if len(journal) > high_water:
+                drain()
+            raise
+        extend((path, start, clock(), me, None))
+        own[0] = None
+        if len(journal) > high_water:
+            drain()
+        return result
+
+    return SimpleNamespace(pluginhost_execute=pluginhost_execute)
+
+
+def sampled_wrapper(bus: EventBus, sampler: Sampler, current: ContextVar[Frame]) -> object:
+    """Return a wrapper that also reads CPU, memory, threads and tasks of a share of executions."""
+    clock, journal, extend, drain = bus.clock, bus.journal, bus.journal.extend, bus.drain
+    high_water, ident = bus.high_water, threading.get_ident
+    get, set_ = current.get, current.set
+    cpu, rss, threads = thread_cpu_ns, rss_gauge(), thread_count
+    empty, modules, gap = empty_cpu_ns(), sys.modules, sampler.gap
+    left = gap()  # executions until the next that is read; threads may race for it: no matter
+    read_ns, memory = 0, rss()  # the latest reading of the gauge, and when
+
+    @hookimpl(wrapper=True, tryfirst=True)
+    def pluginhost_execute(plugin_id: str) -> Wrapper:
+        nonlocal left, read_ns, memory
+        own = get()
+        me = ident()
+        if (
+            own[4] is plugin_id
+            and own[0] is None
+            and own[1][0] is not None
+            and threads() == bus.own_threads
+        ):
+            path = own[0] = own[5]
+        else:
+            while (parent := own[0]) is None:
+                own = own[1]
+            path = parent[plugin_id]
+            if own[2] != me:
+                parent.concurrent = True
+            own = [path, own, me, 0, plugin_id, path]
+            set_(own)
+        left -= 1
+        if left > 0:
+            start = clock()
+            try:
+                result = yield
+            except BaseException as error:
+                extend((path, start, clock(), me, Detail(failure_of(error, plugin_id))))
+                own[0] = None
+                if len(journal) > high_water:
+                    drain()
+                raise
+            extend((path, start, clock(), me, None))
+            own[0] = None
+            if len(journal) > high_water:
+                drain()
+            return result
+        left = gap()
+        others = 1 - bus.own_threads
+        threads_before = threads() + others
+        tasks_before = task_count() if "asyncio" in modules else 0
+        start = clock()
+        if start - read_ns > FRESH_NS:
+            memory = rss()
+        memory_before = memory
+        failure = None
+        cpu_start = cpu()
+        start = clock()
+        try:
+            result = yield
+        except BaseException as error:
+            failure = failure_of(error, plugin_id)
+            raise
+        finally:
+            end = clock()
+            used = cpu() - cpu_start - empty
+            if used < 0:
+                used = 0
+            elif used > end - start:
+                used = end - start  # one thread cannot use more: the clocks are read in turn
+            read_ns, memory = end, rss()
+            tasks = task_count() if "asyncio" in modules else 0
+            threads_after = threads() + others
+            reading = (
+                used,
+                memory_before,
+                memory,
+                threads_before,
+                threads_after,
+                tasks_before,
+                tasks,
+            )
+            extra = reading if failure is None else Detail(failure, reading)
+            extend((path, start, end, me, extra))
+            own[0] = None
+            if len(journal) > high_water:
+                drain()
+        return result
+
+    return SimpleNamespace(pluginhost_execute=pluginhost_execute)
+
+
+def async_wrapper(bus: EventBus, sampler: Sampler, current: ContextVar[Frame]) -> object:
+    """Return a wrapper that times asynchronous executions over their await."""
+
+    class AsyncWrapper:
+        @hookimpl(wrapper=True, tryfirst=True)
+        def pluginhost_aexecute(self, plugin_id: str) -> Generator[None, Any, Awaitable[Any]]:
+            awaitable = yield
+            return timed_awaitable(awaitable, plugin_id, bus, sampler, current)
+
+    return AsyncWrapper()
+
+
+def steps_wrapper(
+    bus: EventBus,
+    current: ContextVar[Frame],
+    letting_go: Callable[[str], AbstractContextManager[None]],
+) -> object:
+    """Return a wrapper that times loads and unloads, each with the plugin's version."""
+
+    def recorded(kind: EventKind, hook: str, info: PluginInfo) -> Wrapper:
+        path, own = begin(current, bus.tree.site(kind, info.id, hook))
+        metadata = {"version": info.version or "", "distribution": info.distribution or ""}
+        start = bus.clock()
+        failure = None
+        try:
+            return (yield)
+        except BaseException as error:
+            failure = failure_of(error, info.id)
+            raise
+        finally:
+            detail = Detail(failure, None, metadata)
+            bus.journal.extend((path, start, bus.clock(), threading.get_ident(), detail))
+            own[0] = None
+
+    class StepsWrapper:
+        @hookimpl(wrapper=True, tryfirst=True)
+        def pluginhost_load(self, info: PluginInfo) -> Wrapper:
+            return (yield from recorded(EventKind.PLUGIN_LOAD, "load", info))
+
+        @hookimpl(wrapper=True, tryfirst=True)
+        def pluginhost_unload(self, info: PluginInfo) -> Wrapper:
+            with letting_go(info.id):
+                return (yield from recorded(EventKind.PLUGIN_UNLOAD, "unload", info))
+
+    return StepsWrapper()

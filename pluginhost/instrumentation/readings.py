@@ -1,0 +1,75 @@
+"""Clocks and gauges: what can be read of a process and a thread, and how."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+FRESH_NS = 100_000
+"""A reading of the memory gauge that is at most this old also serves as the next one."""
+
+thread_cpu_ns: Callable[[], int] = time.thread_time_ns
+"""CPU time of the calling thread. `RUSAGE_THREAD` is tick-based and reads 0 for short calls."""
+
+
+def rss_gauge() -> Callable[[], bytes | int]:
+    """Return a function that reads the process's resident set, raw; see `resident_bytes`.
+
+    On Linux a line of /proc/self/statm through a descriptor that is kept open (about 1 us);
+    elsewhere bytes from psutil (about 25 us).
+    """
+    try:
+        descriptor = _statm_descriptor()
+    except OSError:
+        import psutil
+
+        memory_info = psutil.Process().memory_info
+        return lambda: memory_info().rss
+    pread = os.pread
+    return lambda: pread(descriptor, 64, 0)
+
+
+thread_count: Callable[[], int] = _thread._count
+"""How many Python threads are alive beside the main one: `threading.active_count` without a lock."""
+
+
+def task_count() -> int:
+    """Return how many asyncio tasks the running loop of this thread has, 0 without a loop."""
+    asyncio: Any = sys.modules.get("asyncio")
+    if asyncio is None or asyncio._get_running_loop() is None:
+        return 0
+    return len(asyncio.all_tasks())
+
+
+def empty_cpu_ns() -> int:
+    """Return what the CPU clock counts between two readings around two of the wall clock."""
+    return min(_empty_cpu_ns() for _ in range(20))
+
+
+def _empty_cpu_ns() -> int:
+    cpu, clock = thread_cpu_ns, time.perf_counter_ns
+    started = cpu()
+    clock()
+    clock()
+    return cpu() - started
+
+
+_kept: list[int] = []
+
+
+def _statm_descriptor() -> int:
+    """Open /proc/self/statm once for the process; a fork must not read its parent's."""
+    if not _kept:
+        _kept.append(os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC))
+        os.register_at_fork(after_in_child=_reopen)
+    return _kept[0]
+
+
+def _reopen() -> None:
+    own = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(own, _kept[0], inheritable=False)
+    os.close(own)

@@ -1,0 +1,293 @@
+"""`Profiler`: an observer that knows what each plugin's executions cost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from pluginhost.errors import InvalidValueError, PluginNotFoundError
+from pluginhost.events import CallTree, Detail, EventBatch, Failure, Status
+from pluginhost.printable import printable
+from pluginhost.profiler.calls import CallTotals
+from pluginhost.profiler.profile import PluginProfile
+from pluginhost.profiler.rules import RULES, Rule, Thresholds, findings
+from pluginhost.rendering import performance_text
+from pluginhost.report import (
+    AggregateMetrics,
+    Bottleneck,
+    ExecutionMetrics,
+    FlameGraphNode,
+    Overhead,
+    PerformanceReport,
+    PerformanceSample,
+    encode,
+    ns_of_seconds,
+)
+
+RECENT_IN_REPORTS = 10
+ALL = "all plugins"
+
+
+class Profiler:
+    """Counts, times and reads every plugin's executions.
+
+    `max_history` bounds how many single executions of each plugin are kept; sums and percentiles
+    cover all. `sampling_rate` (0.0-1.0) is the share of executions whose CPU, memory, threads and
+    tasks are read; with `cost_budget`, a share of run time, it is lowered while measuring costs
+    more. `thresholds` and `rules` decide what is a bottleneck. Safe to use from many threads.
+    """
+
+    def __init__(
+        self,
+        max_history: int = 1000,
+        sampling_rate: float = 0.1,
+        *,
+        cost_budget: float | None = None,
+        thresholds: Thresholds | None = None,
+        rules: Iterable[Rule] = RULES,
+        clock: Callable[[], int] = time.perf_counter_ns,
+        wall_clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        if max_history < 1:
+            raise InvalidValueError(f"max_history is {max_history!r}", remedy="give 1 or more")
+        for share in (sampling_rate, cost_budget):
+            if share is not None and not 0.0 <= share <= 1.0:
+                raise InvalidValueError(
+                    f"a sampling rate or cost budget is {share!r}",
+                    remedy="give a share between 0.0 and 1.0",
+                )
+        self.max_history = max_history
+        self.sampling_rate = sampling_rate
+        self.cost_budget = cost_budget
+        self.thresholds = thresholds or Thresholds()
+        self._rules = tuple(rules)
+        self._clock = clock
+        self._epoch_offset_ns = wall_clock() - clock()
+        self._lock = threading.RLock()
+        self._refresh: Callable[[], None] = _nothing_pending
+        self._overhead: Callable[[int], Overhead] = self._own_overhead
+        self._by_hand = CallTree()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._profiles: dict[str, PluginProfile] = {}
+        self._calls = CallTotals()
+        self._processing_ns = 0
+        self._started_ns = self._clock()
+        self._ended_ns: int | None = None
+
+    # Events in
+
+    def connect(
+        self, refresh: Callable[[], None], overhead: Callable[[int], Overhead] | None = None
+    ) -> None:
+        """Have `refresh()` deliver what is pending before anything is read.
+
+        `overhead(observed_ns)` says what all the measuring cost; without it, a report knows only
+        of this profiler's own part.
+        """
+        self._refresh = refresh
+        self._overhead = overhead or self._own_overhead
+        self._ended_ns = None
+
+    def disconnect(self) -> None:
+        """Let go of `refresh`; what is observed ends now."""
+        self._ended_ns = self._clock()
+        self._refresh = _nothing_pending
+
+    def observe(self, batch: EventBatch) -> None:
+        """Take a batch from the bus."""
+        started = self._clock()
+        with self._lock:
+            self._epoch_offset_ns = batch.epoch_offset_ns
+            for group in batch.groups:
+                self._calls.add(group)
+            for plugin_id, executions in batch.executions.items():
+                self._profile(plugin_id).add(executions)
+            self._processing_ns += self._clock() - started
+
+    def record_execution(
+        self, plugin_id: str, duration: float, success: bool, error: object = None
+    ) -> None:
+        """Record an execution of `duration` seconds that has just ended, by hand.
+
+        `error` is an exception or a message. Raises `InvalidValueError` for a duration that is
+        negative, not finite or over a year.
+        """
+        duration_ns = ns_of_seconds(duration, "the duration")
+        if not plugin_id or printable(plugin_id) != plugin_id:
+            raise InvalidValueError(
+                f"the plugin id is {plugin_id!r}", remedy="give a name of printable characters"
+            )
+        detail = None
+        if not success:
+            kind = type(error).__qualname__ if isinstance(error, BaseException) else "error"
+            message = printable(error, 1000) if error is not None else ""
+            detail = Detail(Failure(Status.ERROR, kind, message))
+        end = self._clock()
+        path = self._by_hand.root[plugin_id]
+        record = [path, end - duration_ns, end, threading.get_ident(), detail]
+        self.observe(EventBatch(record, self._epoch_offset_ns))
+
+    # Knowledge out
+
+    def get_metrics(self, plugin_id: str) -> ExecutionMetrics:
+        """Return the plugin's latest execution; raises `PluginNotFoundError` if there is none."""
+        with self._read():
+            return self._found(plugin_id).history.latest(1, self._epoch_offset_ns)[-1]
+
+    def get_history(self, plugin_id: str, limit: int | None = None) -> tuple[ExecutionMetrics, ...]:
+        """Return the plugin's latest executions, oldest first: at most `limit`, or all kept."""
+        with self._read():
+            count = self.max_history if limit is None else limit
+            return self._found(plugin_id).history.latest(count, self._epoch_offset_ns)
+
+    def get_samples(self, plugin_id: str) -> tuple[PerformanceSample, ...]:
+        """Return the readings of the plugin's sampled executions that are kept, oldest first."""
+        with self._read():
+            return self._found(plugin_id).history.samples(self._epoch_offset_ns)
+
+    def get_aggregates(self, plugin_id: str) -> AggregateMetrics:
+        """Return the sums over all the plugin's executions; `PluginNotFoundError` if none."""
+        with self._read():
+            return self._aggregates(self._found(plugin_id))
+
+    def get_all_aggregates(self) -> tuple[AggregateMetrics, ...]:
+        """Return the sums of every plugin, the one with the largest self time first."""
+        with self._read():
+            return self._rows()
+
+    def get_slow_plugins(self, threshold: float) -> tuple[AggregateMetrics, ...]:
+        """Return plugins whose average duration is `threshold` seconds or more, slowest first."""
+        threshold_ns = ns_of_seconds(threshold, "the threshold")
+        rows = [r for r in self.get_all_aggregates() if r.average_duration_ns >= threshold_ns]
+        return tuple(sorted(rows, key=lambda r: r.average_duration_ns, reverse=True))
+
+    def get_failed_plugins(self, error_rate: float) -> tuple[AggregateMetrics, ...]:
+        """Return plugins whose error rate is `error_rate` (0.0-1.0) or more, worst first."""
+        if not 0.0 <= error_rate <= 1.0:
+            raise InvalidValueError(
+                f"the error rate is {error_rate!r}", remedy="give a share between 0.0 and 1.0"
+            )
+        rows = [r for r in self.get_all_aggregates() if r.error_rate >= error_rate]
+        return tuple(sorted(rows, key=lambda r: r.error_rate, reverse=True))
+
+    def get_memory_hogs(self) -> tuple[AggregateMetrics, ...]:
+        """Return the plugins whose memory was sampled, by peak memory, descending."""
+        rows = [r for r in self.get_all_aggregates() if r.peak_memory_bytes is not None]
+        return tuple(sorted(rows, key=lambda r: r.peak_memory_bytes or 0, reverse=True))
+
+    def get_bottlenecks(self) -> tuple[Bottleneck, ...]:
+        """Return what the rules find, severe findings first."""
+        return self._findings(self.get_all_aggregates())
+
+    def generate_flame_graph(self) -> FlameGraphNode:
+        """Return the tree of nested executions and hook calls, each with its self time."""
+        with self._read():
+            return self._calls.flame_graph(ALL)
+
+    def report(self) -> PerformanceReport:
+        """Return all that is known, as one record."""
+        with self._read():
+            observed_ns = (self._ended_ns or self._clock()) - self._started_ns
+            rows = self._rows()
+            offset = self._epoch_offset_ns
+            return PerformanceReport(
+                observed_ns=observed_ns,
+                sampling_rate=self.sampling_rate,
+                plugins=rows,
+                hooks=self._calls.hooks(),
+                bottlenecks=self._findings(rows),
+                flame_graph=self._calls.flame_graph(ALL),
+                overhead=self._overhead(observed_ns),
+                estimates=_estimates(rows),
+                recent={
+                    i: p.history.latest(RECENT_IN_REPORTS, offset)
+                    for i, p in sorted(self._profiles.items())
+                },
+                histograms={i: p.histogram.buckets() for i, p in sorted(self._profiles.items())},
+            )
+
+    def export_metrics_json(self) -> str:
+        """Return aggregates, the last 10 executions of each plugin and all else as JSON."""
+        return encode(self.report())
+
+    def get_performance_report(self) -> str:
+        """Return a text report of all of it, at most 80 columns wide."""
+        return performance_text(self.report())
+
+    def clear_metrics(self, plugin_id: str) -> None:
+        """Forget one plugin; raises `PluginNotFoundError` if nothing is known of it."""
+        with self._read():
+            self._found(plugin_id)
+            del self._profiles[plugin_id]
+            self._calls.forget(plugin_id)
+
+    def clear_all_metrics(self) -> None:
+        """Forget everything and start the clock again."""
+        with self._read():
+            self._reset()
+
+    # The rest is how
+
+    def _read(self) -> threading.RLock:
+        """Have the bus deliver, then return the lock: never while it is held, the bus has its own."""
+        self._refresh()
+        return self._lock
+
+    def _rows(self) -> tuple[AggregateMetrics, ...]:
+        rows = [self._aggregates(profile) for profile in self._profiles.values()]
+        return tuple(sorted(rows, key=lambda row: (-row.self_time_ns, row.plugin_id)))
+
+    def _findings(self, rows: Iterable[AggregateMetrics]) -> tuple[Bottleneck, ...]:
+        found = [f for row in rows for f in findings(row, self.thresholds, self._rules)]
+        return tuple(sorted(found, key=lambda f: f.severity != "high"))
+
+    def _profile(self, plugin_id: str) -> PluginProfile:
+        profile = self._profiles.get(plugin_id)
+        if profile is None:
+            profile = self._profiles[plugin_id] = PluginProfile(plugin_id, self.max_history)
+        return profile
+
+    def _found(self, plugin_id: str) -> PluginProfile:
+        try:
+            return self._profiles[plugin_id]
+        except KeyError:
+            raise PluginNotFoundError(
+                "no execution of it was recorded",
+                plugin_id=plugin_id,
+                remedy=f"recorded are: {', '.join(sorted(self._profiles)) or 'none'}",
+            ) from None
+
+    def _aggregates(self, profile: PluginProfile) -> AggregateMetrics:
+        self_time_ns, concurrent = self._calls.of_executions(profile.plugin_id)
+        return profile.aggregates(
+            self_time_ns=self_time_ns,
+            concurrent_children=concurrent,
+            epoch_offset_ns=self._epoch_offset_ns,
+        )
+
+    def _own_overhead(self, observed_ns: int) -> Overhead:
+        return Overhead(
+            processing_ns=self._processing_ns,
+            share=self._processing_ns / observed_ns if observed_ns else None,
+        )
+
+
+def _nothing_pending() -> None:
+    """Stand in for a bus that is not there."""
+
+
+def _estimates(rows: tuple[AggregateMetrics, ...]) -> tuple[str, ...]:
+    """Say of the figures that are in the report which of them are not exact, and how far off."""
+    notes = ["percentiles: from a histogram, at most 0.4 % off"]
+    if any(row.sampled_count for row in rows):
+        notes.append("CPU: from the sampled executions only")
+    if any(row.memory_samples for row in rows):
+        notes.append("memory: growth of the process's resident set, a lower bound")
+    if any(row.sampled_count > row.memory_samples for row in rows):
+        notes.append("memory is left out where other threads or tasks were alive")
+    if any(row.concurrent_children for row in rows):
+        notes.append("self time marked ~: a bound, its children ran side by side")
+    return tuple(notes)
