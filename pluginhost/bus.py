@@ -7,6 +7,8 @@ observers, in a background thread.
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import sys
 import threading
 import time
@@ -15,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from pluginhost.errors import InvalidValueError
 from pluginhost.events import RECORD_WIDTH, CallTree, EventBatch
+from pluginhost.printable import printable
 
 
 @runtime_checkable
@@ -112,7 +115,8 @@ class EventBus:
     @property
     def published(self) -> int:
         """All records ever taken."""
-        return self.drained + self.pending
+        with self._lock:  # while a batch is made, its records are in neither
+            return self.drained + self.pending
 
     def subscribe(self, observer: Observer, *, live: bool = True) -> Subscription:
         """Hand every later batch to `observer`.
@@ -142,8 +146,10 @@ class EventBus:
                 return
             if self.subscriptions == (subscription,):
                 self._run_sources(wanted=False)  # before the flush, so that nothing comes after it
-            self.flush()
-            self._drop(subscription)
+            try:
+                self.flush()
+            finally:  # also when the user's Ctrl-C arrives in an observer
+                self._drop(subscription)
 
     def add_source(self, source: Source) -> None:
         """Have `source` record while there are observers."""
@@ -172,19 +178,20 @@ class EventBus:
     def close(self) -> None:
         """Flush, drop every observer and stop the sources; closing twice does nothing."""
         with self._lock:
-            for subscription in self.subscriptions:
-                self.unsubscribe(subscription)
             self._closed = True
+            self._match()  # before the flush, so that nothing comes after it
+            try:
+                self.flush()
+            finally:
+                self.subscriptions = ()
 
     def _hand_over(self, length: int) -> None:
-        if self._draining:
+        if self._draining or not self.journal:
             return
+        self._draining = True  # first: making the slice may run the garbage collector's callbacks
         started = self.clock()
-        records = self.journal[:length]
-        if not records:
-            return
-        self._draining = True
         try:
+            records = self.journal[:length]
             del self.journal[: len(records)]
             batch = EventBatch(records, self.epoch_offset_ns)
             self.drained += batch.occurrences
@@ -229,8 +236,9 @@ class EventBus:
 
     def _match(self) -> None:
         """Have the sources and the background thread run exactly while somebody needs them."""
-        self._run_sources(wanted=bool(self.subscriptions))
-        wanted = any(subscription.live for subscription in self.subscriptions)
+        served = () if self._closed else self.subscriptions
+        self._run_sources(wanted=bool(served))
+        wanted = any(subscription.live for subscription in served)
         if wanted and self._drainer is None:
             self._drainer = _Drainer(self.flush, self._interval_s)
             self._drainer.start()
@@ -252,7 +260,10 @@ class _Drainer(threading.Thread):
 
     def run(self) -> None:
         while not self._finished.wait(self._interval_s):
-            self._flush()
+            try:
+                self._flush()
+            except KeyboardInterrupt:  # the program's business; the other observers stay served
+                _thread.interrupt_main()
 
     def finish(self) -> None:
         self._finished.set()
@@ -263,11 +274,14 @@ def _log_disconnected(observer: Observer, error: BaseException) -> None:
 
     if structlog.is_configured():
         logger = structlog.get_logger("pluginhost")
-    else:  # an application's standard output is not ours to write to
+    elif sys.stderr is not None:  # an application's standard output is not ours to write to
         logger = structlog.wrap_logger(structlog.PrintLogger(sys.stderr))
-    logger.warning(
-        "observer disconnected: it raised",
-        observer=type(observer).__name__,
-        error_type=type(error).__name__,
-        error=str(error)[:200],
-    )
+    else:
+        return
+    with contextlib.suppress(Exception):  # a log that fails must not cost the others their events
+        logger.warning(
+            "observer disconnected: it raised",
+            observer=printable(type(observer).__name__),
+            error_type=printable(type(error).__name__),
+            error=printable(error),
+        )

@@ -35,7 +35,7 @@ class PluginHostError(Exception):
         if self.plugin_id is not None:
             parts.append(f"plugin {printable(self.plugin_id, 80)!r}: ")
         if self.hook is not None:
-            parts.append(f"{self.hook}: ")
+            parts.append(f"{printable(self.hook, 80)}: ")
         parts.append(printable(self.message, 2000))
         if self.remedy:
             parts.append(f" - {printable(self.remedy, 2000)}")

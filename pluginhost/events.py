@@ -58,20 +58,25 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
     error_message: str | None
 
 
-RawReading = tuple[int, "bytes | int", "bytes | int", int, int, int, int]
+RawReading = tuple[int, "bytes | int", "bytes | int", int, int, int, int, int]
 """A `Reading` as it is taken: a plain tuple, with the memory gauge not yet parsed."""
+
+
+OTHERS_TOLERANCE_NS = 50_000
+"""CPU time of others during an execution up to which it counts as undisturbed."""
 
 
 class Reading(NamedTuple):
     """The costly readings of one sampled execution; see `Reading.of`.
 
     The resident set is a gauge of the whole process. Where `overlapped` is true, other threads or
-    asyncio tasks were alive, and its change says nothing certain about the plugin.
+    asyncio tasks ran meanwhile, and its change says nothing certain about the plugin.
     """
 
     cpu_ns: int
     rss_before_bytes: int
     rss_after_bytes: int
+    others_cpu_ns: int
     threads_before: int
     threads_after: int
     tasks_before: int
@@ -84,8 +89,8 @@ class Reading(NamedTuple):
 
     @property
     def overlapped(self) -> bool:
-        """Whether anything else may have run meanwhile: the doubt goes against the figure."""
-        return max(self[3:]) > 1
+        """Whether others used the CPU meanwhile for longer than the clocks can be off."""
+        return self.others_cpu_ns > OTHERS_TOLERANCE_NS
 
 
 class Detail(msgspec.Struct, frozen=True):
@@ -253,7 +258,7 @@ class EventBatch(Sequence[Event]):
         found = () if self.is_plain else enumerate(self.extras)
         self.carrying = [position for position, extra in found if extra is not None]
         """The positions of the records that carry an extra."""
-        self.has_details = any([isinstance(self.extras[i], Detail) for i in self.carrying])
+        self.has_details = Detail in {type(self.extras[i]) for i in self.carrying}
         self._groups: tuple[PathGroup, ...] | None = None
         self._executions: dict[str, PathGroup] | None = None
         self._events: tuple[Event, ...] | None = None

@@ -56,13 +56,18 @@ class Host(Protocol):
 
 
 class Task(msgspec.Struct):
-    """One execution on its way to a plugin: what `execute` was given, and the runner for it."""
+    """One execution on its way to a plugin: what `execute` was given, and the runner for it.
+
+    A runner whose work is done elsewhere than in the calling thread notes in `cpu_ns` what CPU
+    time it took there.
+    """
 
     run: Callable[[Task], Any]
     payload: Any
     options: Mapping[str, Any]
     host: Host
     deadline: float | None
+    cpu_ns: int | None = None
 
 
 class PluginSpec:
@@ -92,6 +97,10 @@ class LifecycleSpec:
     @hookspec(firstresult=True)
     def pluginhost_execute(self, plugin_id: str, task: Task) -> Any:
         """Run one execution to its end and return its result."""
+
+    @hookspec(firstresult=True)
+    def pluginhost_execute_elsewhere(self, plugin_id: str, task: Task) -> Any:
+        """Have one execution run elsewhere than in the calling thread; wait for its result."""
 
     @hookspec(firstresult=True)
     def pluginhost_aexecute(self, plugin_id: str, task: Task) -> Awaitable[Any]:

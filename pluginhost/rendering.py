@@ -1,13 +1,14 @@
 """Reports as text that a tired person takes in at a glance, 80 columns wide.
 
 A report becomes lines of (text, style) spans. `plain` drops the styles; a terminal front-end
-gives them colours. Nothing here measures or decides: it shows what the records say.
+gives them colours. Nothing here measures: it shows what the records say, the worst first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from textwrap import wrap
+from typing import TypeVar
 
 from pluginhost.printable import ELLIPSIS, fitted, printable, width_of
 from pluginhost.report import (
@@ -26,14 +27,20 @@ from pluginhost.report import (
 WIDTH = 80
 Span = tuple[str, str]
 Line = tuple[Span, ...]
-"""Styles are words: `title`, `head`, `bad`, `good`, `dim`, or empty."""
+"""Styles are words: `title`, `head`, `bad`, `good`, `dim`, `bar`, or empty."""
 
-_NAME_WIDTH = 22
-_USE_NAME = 21
-_FLAME_DEPTH = 6
-_FLAME_ROWS = 16
+Row = TypeVar("Row", AggregateMetrics, PluginStats)
+Column = tuple[str, int, Callable[[Row], Span]]
+"""Heading, width, and what a row has to say in it."""
+
 _ROWS = 20
 _HOOK_ROWS = 10
+_FINDINGS = 5
+_FLAME_DEPTH = 6
+_FLAME_ROWS = 16
+_BAR = 26
+_NOTABLE_BYTES = 10 * 1024 * 1024  # less growth than this is not worth a column
+_SHORTEST_FOR_CPU_NS = 50_000  # reading the CPU clock takes about a hundredth of it
 
 
 def plain(lines: Iterable[Line]) -> str:
@@ -52,48 +59,13 @@ def analytics_text(report: AnalyticsReport) -> str:
 
 
 def performance_lines(report: PerformanceReport) -> Iterator[Line]:
-    """Yield what each plugin cost, what stands out, where the time went, what measuring cost."""
-    executions = sum(row.execution_count for row in report.plugins)
-    yield _title(
-        f"Cost: {count(executions)} executions of {len(report.plugins)} plugins"
-        f" in {duration(report.observed_ns)}"
-    )
-    if not report.plugins:
-        yield (("nothing was executed while it was observed", "dim"),)
-    else:
-        yield from _cost_table(report)
-    yield from _bottlenecks(report.bottlenecks)
-    yield from _hooks(report.hooks)
-    if report.plugins:
-        yield from _flames(report.flame_graph)
-    yield ()
-    yield from _overhead(report.overhead)
-    for note in report.estimates:
-        yield (("  estimate  ", "dim"), (note, "dim"))
+    """Yield which plugin to blame and what to do, what each one cost, and what measuring did."""
+    return map(_within_width, _performance(report))
 
 
 def analytics_lines(report: AnalyticsReport) -> Iterator[Line]:
-    """Yield how each plugin is used, how reliable it is, and where it is heading."""
-    yield _title(
-        f"Use: {len(report.plugins)} plugins in {duration(report.observed_ns)},"
-        f" {count(report.stored_events)} events kept, {count(report.evicted_events)} evicted"
-    )
-    if not report.plugins:
-        yield (("no event was seen while it was observed", "dim"),)
-        return
-    heading = f"{'plugin':<{_USE_NAME}}{'runs':>9}{'success':>9}{'average':>10}{'at once':>9}"
-    yield ((f"{heading}{'uptime':>9} trend", "head"),)
-    trends = {trend.plugin_id: trend for trend in report.trends}
-    for row in report.plugins[:_ROWS]:
-        yield _use_row(row, trends.get(row.plugin_id))
-    yield from _more(len(report.plugins) - _ROWS, "plugins")
-    yield ()
-    counts = ", ".join(f"{k} {count(n)}" for k, n in report.event_counts.items() if n)
-    for text in wrap(f"events: {counts}", WIDTH, subsequent_indent="  "):
-        yield ((text, "dim"),)
-    if report.trends:
-        yield (("trend: recent half of the last 100 executions against the half before;", "dim"),)
-        yield (("(?) = not significant (Mann-Whitney U, p >= 0.05, or too few)", "dim"),)
+    """Yield which plugin to blame, how each is used, how reliable it is, where it is heading."""
+    return map(_within_width, _analytics(report))
 
 
 def duration(ns: float) -> str:
@@ -105,9 +77,9 @@ def duration(ns: float) -> str:
 
 
 def size(byte_count: float) -> str:
-    """Return a size in bytes with its binary unit."""
+    """Return a size in bytes with three digits and its binary unit."""
     for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if byte_count >= 1 << power:
+        if byte_count >= 0.9995 * (1 << power):
             return f"{_three_digits(byte_count / (1 << power))} {unit}"
     return f"{byte_count:.0f} B"
 
@@ -126,12 +98,266 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _three_digits(value: float) -> str:
-    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:,.0f}"
+# What plugins cost
 
 
-def _title(text: str) -> Line:
-    return ((printable(text, WIDTH), "title"),)
+def _performance(report: PerformanceReport) -> Iterator[Line]:
+    runs = sum(row.execution_count for row in report.plugins)
+    failed = sum(map(_failures, report.plugins))
+    title = f"Cost: {_of(runs, 'execution')} of {_of(len(report.plugins), 'plugin')}"
+    title += f" in {duration(report.observed_ns)}"
+    yield ((title, "title"), (f", {count(failed)} failed", "bad") if failed else ("", ""))
+    if not report.plugins:
+        yield (("nothing was executed while it was observed", "dim"),)
+    else:
+        yield from _most_time(report.plugins)
+        yield from _bottlenecks(report.bottlenecks)
+        yield ()
+        flagged = {finding.plugin_id for finding in report.bottlenecks}
+        yield from _table(report.plugins, _cost_columns(report.plugins), flagged)
+    yield from _hooks(report.hooks)
+    if report.flame_graph.duration_ns:
+        yield from _flames(report.flame_graph, report.observed_ns)
+    yield ()
+    yield from _overhead(report.overhead)
+    if report.plugins:
+        yield from _sampling(report, runs)
+    for note in (*report.estimates, *_left_out(report.plugins)):
+        yield from _labelled("estimate", note)
+
+
+def _most_time(rows: Sequence[AggregateMetrics]) -> Iterator[Line]:
+    all_ns = sum(row.self_time_ns for row in rows)
+    if len(rows) > 1 and all_ns > 0:
+        first = max(rows, key=lambda row: row.self_time_ns)
+        share = percent(first.self_time_ns / all_ns)
+        name = printable(first.plugin_id, 30)
+        yield ((f"most time: {name}, {share} of the {duration(all_ns)} in plugins", ""),)
+
+
+def _bottlenecks(found: Sequence[Bottleneck]) -> Iterator[Line]:
+    if not found:
+        yield (("nothing stands out: no figure is over its threshold", "good"),)
+        return
+    yield from _section("What stands out, and what to do")
+    for finding in found[:_FINDINGS]:
+        style = "bad" if finding.severity == "high" else ""
+        what = f"! {printable(finding.plugin_id, 30)}  {finding.kind}: {finding.finding}"
+        yield from _paragraph(what, style, indent=2)
+        yield from _paragraph(f"-> {finding.remedy}", "", first=4, indent=7)
+    yield from _more(len(found) - _FINDINGS, "finding")
+
+
+def _cost_columns(rows: Sequence[AggregateMetrics]) -> Iterator[Column[AggregateMetrics]]:
+    """Yield the columns that have something to say; the cells of each are narrower than it."""
+    all_ns = sum(row.self_time_ns for row in rows) or 1
+    yield "runs", 7, lambda row: (_compact(row.execution_count), "")
+    yield "failed", 7, lambda row: (_compact(_failures(row)), "bad" if _failures(row) else "dim")
+    if any(row.total_time_ns != row.self_time_ns for row in rows):
+        yield "total", 8, lambda row: (_short(row.total_time_ns), "")
+    yield "self", 9, lambda row: ("~" * row.concurrent_children + _short(row.self_time_ns), "")
+    yield "%", 4, lambda row: (f"{100 * row.self_time_ns / all_ns:.0f}", "")
+    yield "median", 8, lambda row: (_short(row.p50_duration_ns), "")
+    yield "p95", 8, lambda row: (_short(row.p95_duration_ns), "")
+    yield "CPU", 5, lambda row: (_cpu(row), "")
+    if any((row.peak_memory_bytes or 0) >= _NOTABLE_BYTES for row in rows):
+        yield "memory", 8, lambda row: (_memory(row), "")
+
+
+def _failures(row: AggregateMetrics) -> int:
+    return row.failure_count + row.timeout_count
+
+
+def _cpu(row: AggregateMetrics) -> str:
+    if row.cpu_utilisation is None or row.average_duration_ns < _SHORTEST_FOR_CPU_NS:
+        return "-"
+    return f"{100 * row.cpu_utilisation:.0f}%"
+
+
+def _memory(row: AggregateMetrics) -> str:
+    peak = row.peak_memory_bytes
+    return "-" if peak is None else size(peak).replace(" ", "").replace("iB", "")
+
+
+def _left_out(rows: Sequence[AggregateMetrics]) -> Iterator[str]:
+    if any(row.cpu_utilisation is not None and _cpu(row) == "-" for row in rows):
+        yield "CPU is left out (-) where the executions are too short to tell, under 50 us"
+
+
+def _hooks(rows: Sequence[HookMetrics]) -> Iterator[Line]:
+    if not rows:
+        return
+    yield from _section(
+        f"{'Hooks, loads and unloads':<44}{'calls':>9}{'self':>9}{'total':>9}{'max':>9}"
+    )
+    for row in rows[:_HOOK_ROWS]:
+        name = fitted(f"{printable(row.plugin_id)}:{printable(row.hook)}", 43) + " "
+        times = f"{_short(row.self_time_ns):>9}{_short(row.total_time_ns):>9}"
+        yield ((f"{name}{_compact(row.call_count):>9}{times}{_short(row.max_duration_ns):>9}", ""),)
+    yield from _more(len(rows) - _HOOK_ROWS, "row")
+
+
+def _flames(root: FlameGraphNode, observed_ns: int) -> Iterator[Line]:
+    yield from _section("Where the time went (who called whom, inclusive)")
+    nodes = list(_walk(root))
+    rows = [(depth, node) for depth, node in nodes if depth <= _FLAME_DEPTH]
+    smallest = sorted(node.duration_ns for _, node in rows)[-_FLAME_ROWS:][0]
+    shown = [row for row in rows if row[1].duration_ns >= smallest][:_FLAME_ROWS]
+    for depth, node in shown:
+        share = node.duration_ns / root.duration_ns
+        bar = "█" * round(min(max(share, 0.0), 1.0) * _BAR)
+        name = fitted("  " * depth + printable(node.name), 34)
+        yield ((f"{name}{_short(node.duration_ns):>9} {percent(share):>8} ", ""), (bar, "bar"))
+    yield from _more(len(nodes) - len(shown), "node")
+    if root.duration_ns > observed_ns > 0:
+        yield (("plugins ran side by side: their times add up to more than was observed", "dim"),)
+    elif observed_ns > 0:
+        rest = observed_ns - root.duration_ns
+        share_of_all = f"{duration(rest)}, {percent(rest / observed_ns)} of the time observed"
+        yield ((f"outside of plugins: {share_of_all}", "dim"),)
+
+
+def _walk(root: FlameGraphNode) -> Iterator[tuple[int, FlameGraphNode]]:
+    """Yield (depth, node) from the top down, each before its children."""
+    waiting = [(0, root)]
+    while waiting:
+        depth, node = waiting.pop()
+        yield depth, node
+        waiting += ((depth + 1, child) for child in reversed(node.children))
+
+
+def _overhead(overhead: Overhead) -> Iterator[Line]:
+    share = "" if overhead.share is None else f", {percent(overhead.share)} of the time observed"
+    text = f"measuring cost {duration(overhead.total_ns)}{share}:"
+    text += f" processing {duration(overhead.processing_ns)}"
+    if overhead.recording_ns is not None:
+        text += f"; estimated: recording {duration(overhead.recording_ns)}"
+    if overhead.reading_ns is not None and overhead.readings:
+        text += f", {_of(overhead.readings, 'reading')} {duration(overhead.reading_ns)}"
+    yield from _paragraph(text, "", indent=2)
+
+
+def _sampling(report: PerformanceReport, runs: int) -> Iterator[Line]:
+    sampled = sum(row.sampled_count for row in report.plugins)
+    asked = f"the sampling rate is {percent(report.sampling_rate)}"
+    if sampled:
+        share = percent(sampled / runs if runs else 0.0)
+        yield from _labelled("sampled", f"{share} of the executions for CPU and memory; {asked}")
+    else:
+        yield from _labelled("sampled", f"no execution, so CPU and memory are not known; {asked}")
+
+
+# How plugins are used
+
+
+def _analytics(report: AnalyticsReport) -> Iterator[Line]:
+    evicted = f", {count(report.evicted_events)} evicted but counted"
+    yield (
+        (f"Use: {_of(len(report.plugins), 'plugin')} in {duration(report.observed_ns)}", "title"),
+        (f", {_of(report.stored_events, 'event')} kept", "title"),
+        (evicted if report.evicted_events else "", "title"),
+    )
+    if not report.plugins:
+        yield (("no event was seen while it was observed", "dim"),)
+        return
+    blamed = list(_blamed(report))
+    yield from blamed or ((("nothing failed, and nothing is getting slower", "good"),),)
+    yield ()
+    yield from _table(report.plugins, _use_columns(report.trends), set())
+    yield ()
+    counts = ", ".join(f"{k} {count(n)}" for k, n in report.event_counts.items() if n)
+    yield from _paragraph(f"events: {counts}", "dim", indent=2)
+    if report.trends:
+        yield (("trend: recent half of up to 100 last executions against the half before;", "dim"),)
+        yield (("(?) = not significant (Mann-Whitney U, p >= 0.05, or too few)", "dim"),)
+
+
+def _blamed(report: AnalyticsReport) -> Iterator[Line]:
+    """Yield the least reliable plugin, the one that slows down most, and those that never ran."""
+    ran = [row for row in report.plugins if row.success_rate is not None]
+    worst = min(ran, key=lambda row: row.success_rate or 0.0, default=None)
+    if worst is not None and (worst.success_rate or 0.0) < 1:
+        rate = f"{percent(worst.success_rate or 0.0)} of {_of(worst.execution_count, 'execution')}"
+        yield ((f"least reliable: {printable(worst.plugin_id, 30)}, {rate} succeeded", "bad"),)
+    rising = [trend for trend in report.trends if _is_rising(trend)]
+    if rising:
+        steepest = max(rising, key=lambda trend: trend.change_percent)
+        change = f"{_change(steepest)} over {_of(steepest.sample_size, 'execution')}"
+        yield ((f"getting slower: {printable(steepest.plugin_id, 30)}, {change}", "bad"),)
+    broken = [r.plugin_id for r in report.plugins if r.error_count and not r.execution_count]
+    if broken:
+        names = ", ".join(printable(name, 30) for name in broken[:_FINDINGS])
+        others = f" and {count(len(broken) - _FINDINGS)} more" if len(broken) > _FINDINGS else ""
+        yield from _paragraph(f"failed and never ran: {names}{others}", "bad", indent=2)
+
+
+def _use_columns(trends: Iterable[TrendAnalysis]) -> Iterator[Column[PluginStats]]:
+    known = {trend.plugin_id: trend for trend in trends}
+    yield "runs", 7, lambda row: (_compact(row.execution_count), "")
+    yield "errors", 7, lambda row: (_compact(row.error_count), "bad" if row.error_count else "dim")
+    yield "success", 9, _success
+    yield "average", 8, lambda row: (_or_dash(row.average_execution_time_ns, _short), "")
+    yield "at once", 8, lambda row: (_compact(row.peak_concurrency), "")
+    yield "uptime", 8, lambda row: (f"{row.uptime_percent:.1f} %", "")
+    yield "trend", 14, lambda row: _trend(known.get(row.plugin_id))
+
+
+def _success(row: PluginStats) -> Span:
+    bad = row.success_rate is not None and row.success_rate < 1
+    return _or_dash(row.success_rate, percent), "bad" if bad else ""
+
+
+def _trend(trend: TrendAnalysis | None) -> Span:
+    if trend is None:
+        return "-", "dim"
+    arrow = {
+        TrendDirection.INCREASING: "↑",
+        TrendDirection.DECREASING: "↓",
+        TrendDirection.STABLE: "→",
+    }[trend.direction]
+    doubt = "" if trend.significant or trend.direction is TrendDirection.STABLE else " (?)"
+    return f"{arrow} {_change(trend)}{doubt}", "bad" if _is_rising(trend) else ""
+
+
+def _is_rising(trend: TrendAnalysis) -> bool:
+    return trend.significant and trend.direction is TrendDirection.INCREASING
+
+
+def _change(trend: TrendAnalysis) -> str:
+    if abs(trend.change_percent) >= 999.5:
+        return ">+999 %" if trend.change_percent > 0 else "<-999 %"
+    return f"{trend.change_percent:+.0f} %"
+
+
+# What both are made of
+
+
+def _table(rows: Sequence[Row], columns: Iterable[Column[Row]], flagged: set[str]) -> Iterator[Line]:
+    """Yield a heading and the first rows; the names get the width that the columns leave."""
+    columns, shown = tuple(columns), rows[:_ROWS]
+    left = WIDTH - sum(width for _, width, _ in columns)
+    longest = max(width_of(printable(row.plugin_id)) for row in shown)
+    name_width = min(left, max(longest, len("plugin")) + 1)
+    headings = "".join(f"{heading:>{width}}" for heading, width, _ in columns)
+    yield ((f"{'plugin':<{name_width}}{headings}", "head"),)
+    for row in shown:
+        name = fitted(row.plugin_id, name_width - 1) + " "
+        cells = ((*cell(row), width) for _, width, cell in columns)
+        style = "bad" if row.plugin_id in flagged else ""
+        yield ((name, style), *((f"{text:>{width}}", style) for text, style, width in cells))
+    yield from _more(len(rows) - _ROWS, "plugin")
+
+
+def _within_width(line: Line) -> Line:
+    """Return `line` with nothing in it that a terminal would obey, cut to the width."""
+    spans, left = [], WIDTH
+    for text, style in line:
+        shown = printable(text, 1000)
+        if width_of(shown) > left:
+            shown = fitted(shown, left) if left > 1 else ELLIPSIS[:left]
+        left -= width_of(shown)
+        spans.append((shown, style))
+    return tuple(spans)
 
 
 def _section(text: str) -> Iterator[Line]:
@@ -141,70 +367,22 @@ def _section(text: str) -> Iterator[Line]:
 
 def _more(hidden: int, what: str) -> Iterator[Line]:
     if hidden > 0:
-        yield ((f"... and {count(hidden)} more {what}, all in the JSON", "dim"),)
+        yield ((f"... and {_of(hidden, f'more {what}')}, all in the JSON", "dim"),)
 
 
-def _cost_table(report: PerformanceReport) -> Iterator[Line]:
-    heading = f"{'plugin':<{_NAME_WIDTH}}{'runs':>8}{'failed':>7}{'total':>8}{'self':>9}"
-    yield ((f"{heading}{'%':>4}{'median':>8}{'p95':>8}{'CPU':>6}", "head"),)
-    all_ns = sum(row.self_time_ns for row in report.plugins) or 1
-    flagged = {finding.plugin_id for finding in report.bottlenecks}
-    for row in report.plugins[:_ROWS]:
-        yield _cost_row(row, row.self_time_ns / all_ns, "bad" if row.plugin_id in flagged else "")
-    yield from _more(len(report.plugins) - _ROWS, "plugins")
+def _labelled(label: str, text: str) -> Iterator[Line]:
+    return _paragraph(f"{label:<8}  {text}", "dim", first=2, indent=12)
 
 
-def _cost_row(row: AggregateMetrics, share: float, style: str) -> Line:
-    failed = row.failure_count + row.timeout_count
-    cpu = "-" if row.cpu_utilisation is None else f"{100 * row.cpu_utilisation:.0f}%"
-    bound = "~" if row.concurrent_children else ""
-    return (
-        (fitted(row.plugin_id, _NAME_WIDTH - 1) + " ", style),
-        (f"{_compact(row.execution_count):>8}", ""),
-        (f"{_compact(failed):>7}", "bad" if failed else "dim"),
-        (f"{_short(row.total_time_ns):>8}{bound + _short(row.self_time_ns):>9}", ""),
-        (f"{100 * share:>4.0f}", ""),
-        (f"{_short(row.p50_duration_ns):>8}{_short(row.p95_duration_ns):>8}{cpu:>6}", ""),
-    )
-
-
-def _compact(number: int) -> str:
-    """Return a number in at most six columns, exact under a million."""
-    if number < 1_000_000:
-        return str(number)
-    for power, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
-        if number >= power:
-            return f"{number / power:.1f}{unit}" if number < 1e15 else ">999T"
-    return str(number)
-
-
-def _short(ns: float) -> str:
-    """Return a duration in at most seven columns."""
-    if ns >= 359_995e9:
-        return f"{ns / 86_400e9:.0f}d" if ns < 86_400e9 * 99_999 else ">99999d"
-    return (
-        f"{ns / 3600e9:.1f}h" if ns >= 99_995e9 else duration(ns).replace(" ", "").replace(",", "")
-    )
-
-
-def _bottlenecks(found: tuple[Bottleneck, ...]) -> Iterator[Line]:
-    if not found:
-        return
-    yield from _section("What stands out, and what to do")
-    for finding in found:
-        style = "bad" if finding.severity == "high" else ""
-        name = printable(finding.plugin_id, 30)
-        yield ((f"! {name}  ", style), (finding.kind, style))
-        yield from _indented(finding.finding)
-        yield from _indented(f"-> {finding.remedy}")
-
-
-def _indented(text: str) -> Iterator[Line]:
-    lines = list(_wrapped(printable(text, 1000), WIDTH - 4))
+def _paragraph(text: str, style: str, *, first: int = 0, indent: int) -> Iterator[Line]:
+    """Yield foreign text as at most three lines, with so many spaces before each."""
+    margin = " " * first
+    lines = list(_wrapped(printable(text, 1000), WIDTH - max(first, indent)))
     for line in lines[:3]:
-        yield ((f"    {line}", ""),)
+        yield ((margin + line, style),)
+        margin = " " * indent
     if len(lines) > 3:
-        yield (("    ...", "dim"),)
+        yield ((margin + "...", "dim"),)
 
 
 def _wrapped(text: str, width: int) -> Iterator[str]:
@@ -218,79 +396,32 @@ def _wrapped(text: str, width: int) -> Iterator[str]:
         yield rest
 
 
-def _hooks(rows: tuple[HookMetrics, ...]) -> Iterator[Line]:
-    if not rows:
-        return
-    yield from _section(
-        f"{'Hooks, loads and unloads':<44}{'calls':>9}{'self':>9}{'total':>9}{'max':>9}"
-    )
-    for row in rows[:_HOOK_ROWS]:
-        name = fitted(f"{printable(row.plugin_id)}:{printable(row.hook)}", 43) + " "
-        times = f"{_short(row.self_time_ns):>9}{_short(row.total_time_ns):>9}"
-        yield ((f"{name}{_compact(row.call_count):>9}{times}{_short(row.max_duration_ns):>9}", ""),)
-    yield from _more(len(rows) - _HOOK_ROWS, "rows")
+def _of(number: int, what: str) -> str:
+    return f"{count(number)} {what}" if number == 1 else f"{count(number)} {what}s"
 
 
-def _flames(root: FlameGraphNode) -> Iterator[Line]:
-    yield from _section("Where the time went (who called whom, inclusive)")
-    rows = [(d, n) for d, n in _walk(root, 0) if d <= _FLAME_DEPTH]
-    kept = sorted(rows, key=lambda row: -row[1].duration_ns)[:_FLAME_ROWS]
-    smallest = kept[-1][1].duration_ns
-    shown = [row for row in rows if row[1].duration_ns >= smallest][:_FLAME_ROWS]
-    for depth, node in shown:
-        share = node.duration_ns / root.duration_ns if root.duration_ns else 0.0
-        bar = "█" * round(share * 26)
-        name = fitted("  " * depth + printable(node.name), 34)
-        yield ((f"{name}{_short(node.duration_ns):>9} {percent(share):>8} ", ""), (bar, "bar"))
-    yield from _more(sum(1 for _ in _walk(root, 0)) - len(shown), "nodes")
+def _or_dash(value: float | None, shown: Callable[[float], str]) -> str:
+    return "-" if value is None else shown(value)
 
 
-def _walk(node: FlameGraphNode, depth: int) -> Iterator[tuple[int, FlameGraphNode]]:
-    yield depth, node
-    for child in node.children:
-        yield from _walk(child, depth + 1)
+def _compact(number: int) -> str:
+    """Return a number in at most six columns, exact under a million."""
+    if abs(number) < 1_000_000:
+        return str(number)
+    for power, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if number >= 0.99995 * power:
+            return f"{number / power:.1f}{unit}" if number < 999.95e12 else ">999T"
+    return "-"
 
 
-def _overhead(overhead: Overhead) -> Iterator[Line]:
-    share = "" if overhead.share is None else f", {percent(overhead.share)} of the time observed"
-    parts = [f"processing {duration(overhead.processing_ns)}"]
-    if overhead.recording_ns is not None:
-        parts.append(f"recording {duration(overhead.recording_ns)}")
-    if overhead.reading_ns:
-        parts.append(f"{count(overhead.readings)} readings {duration(overhead.reading_ns)}")
-    estimated = " (calibrated estimate)" if overhead.recording_ns is not None else ""
-    text = f"measuring cost {duration(overhead.total_ns)}{share}: {', '.join(parts)}{estimated}"
-    for line in wrap(text, WIDTH, subsequent_indent="  "):
-        yield ((line, ""),)
+def _short(ns: float) -> str:
+    """Return a duration in at most seven columns."""
+    if ns >= 359_995e9:
+        return f"{ns / 86_400e9:.0f}d" if ns < 86_400e9 * 99_999 else ">99999d"
+    if ns >= 99_995e9:
+        return f"{ns / 3600e9:.1f}h"
+    return duration(ns).replace(" ", "").replace(",", "")
 
 
-def _use_row(row: PluginStats, trend: TrendAnalysis | None) -> Line:
-    success = "-" if row.success_rate is None else percent(row.success_rate)
-    average = row.average_execution_time_ns
-    return (
-        (fitted(row.plugin_id, _USE_NAME - 1) + " ", ""),
-        (f"{_compact(row.execution_count):>9}", ""),
-        (f"{success:>9}", "bad" if row.success_rate is not None and row.success_rate < 1 else ""),
-        (
-            f"{'-' if average is None else _short(average):>10}{_compact(row.peak_concurrency):>9}",
-            "",
-        ),
-        (f"{row.uptime_percent:>7.1f} %", ""),
-        *_trend(trend),
-    )
-
-
-def _trend(trend: TrendAnalysis | None) -> Line:
-    if trend is None:
-        return ()
-    arrow = {
-        TrendDirection.INCREASING: "↑",
-        TrendDirection.DECREASING: "↓",
-        TrendDirection.STABLE: "→",
-    }[trend.direction]
-    doubt = "" if trend.significant or trend.direction is TrendDirection.STABLE else " (?)"
-    change = f"{trend.change_percent:+.0f} %"
-    if abs(trend.change_percent) >= 1000:
-        change = ">+999 %" if trend.change_percent > 0 else "<-999 %"
-    rising = trend.significant and trend.direction is TrendDirection.INCREASING
-    return ((f" {arrow} {change}{doubt}", "bad" if rising else ""),)
+def _three_digits(value: float) -> str:
+    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:,.0f}"

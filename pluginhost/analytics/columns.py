@@ -20,8 +20,9 @@ ERROR_BIT = 0x80
 class EventColumns(Sequence[AnalyticsEvent]):
     """Events in columns; `paths` gives the call path for a code.
 
-    Times are monotonic; `epoch_offset_ns` makes them wall-clock. `details` is sparse. Events are kept in the order they came in until somebody asks by time:
-    ends that were read on different threads may come in a little out of order.
+    Times are monotonic; `epoch_offset_ns` makes them wall-clock. `details` is sparse. Events are
+    kept in the order they came in until somebody asks by time: ends that were read on different
+    threads may come in a little out of order.
     """
 
     __slots__ = (
@@ -111,8 +112,11 @@ class EventColumns(Sequence[AnalyticsEvent]):
         return copied
 
     def append_all(self, other: EventColumns) -> None:
-        """Append the rows of `other`, which must come later."""
+        """Append the rows of `other`."""
         moved = len(self)
+        if self.times_ns and other.times_ns and self.times_ns[-1] > other.times_ns[0]:
+            self.in_order = False
+        self.in_order = self.in_order and other.in_order
         self.times_ns += other.times_ns
         self.durations_ns += other.durations_ns
         self.codes += other.codes

@@ -6,18 +6,21 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from typing import Any
 
+from pluginhost.analytics.by_hand import detail_of, in_order_of_ends
 from pluginhost.analytics.records import AnalyticsEvent, AnalyticsExport, AnalyticsWindow
 from pluginhost.analytics.store import EventStore, mark_of
 from pluginhost.analytics.trends import trend_of
 from pluginhost.analytics.usage import PluginUsage
 from pluginhost.errors import InvalidValueError, PluginNotFoundError
 from pluginhost.events import (
+    RECORD_WIDTH,
+    CallPath,
     CallTree,
     Detail,
     EventBatch,
     EventKind,
-    Failure,
     Status,
 )
 from pluginhost.printable import printable
@@ -34,6 +37,9 @@ from pluginhost.report import (
 WINDOWS_KEPT = 100
 EVENTS_IN_EXPORT = 50
 TREND_SAMPLE = 100
+_PENDING_LENGTH = 500 * RECORD_WIDTH
+_LONGEST_NS = 366 * 86_400 * 1_000_000_000
+_LATEST_NS = 1 << 62
 
 
 class AnalyticsEngine:
@@ -52,7 +58,7 @@ class AnalyticsEngine:
         self._wall_clock = wall_clock
         self._lock = threading.RLock()
         self._refresh: Callable[[], None] = _nothing_pending
-        self._by_hand = CallTree()
+        self._pending: list[Any] = []
         self._windows: deque[AnalyticsWindow] = deque(maxlen=WINDOWS_KEPT)
         self._reset()
 
@@ -60,6 +66,9 @@ class AnalyticsEngine:
         self._ended_ns: int | None = None
         offset_ns = self._wall_clock() - time.perf_counter_ns()
         self._store = EventStore(self.max_events, offset_ns)
+        self._pending.clear()
+        self._by_hand = CallTree()
+        self._paths_by_hand: dict[tuple[str, str, str | None, str], CallPath] = {}
         self._usage: dict[str, PluginUsage] = {}
         self._kinds: Counter[str] = Counter()
         self._windows.clear()
@@ -87,6 +96,8 @@ class AnalyticsEngine:
                 if usage is None:
                     seen_ns = group.first_start_ns() + offset_ns
                     usage = self._begin_usage(site.plugin_id, seen_ns, site.kind)
+                elif group.ends_ns[0] - group.max_ns + offset_ns < usage.first_seen_ns:
+                    usage.seen(group.first_start_ns() + offset_ns)
                 usage.add(site.kind, count, group.total_ns, group.ends_ns[-1] + offset_ns)
                 self._kinds[site.kind] += count
             for plugin_id, executions in batch.executions.items():
@@ -101,31 +112,25 @@ class AnalyticsEngine:
         As there, an event that failed brings a `plugin_error` event of its own: do not record that
         as well. Raises `InvalidValueError` for times that cannot be and names that cannot be shown.
         """
-        limit_ns = 366 * 86_400 * 1_000_000_000
-        if not 0 <= event.duration_ns <= limit_ns or not 0 <= event.timestamp_ns < 1 << 62:
+        duration_ns, end_ns = event.duration_ns, event.timestamp_ns
+        whole = type(duration_ns) is type(end_ns) is int
+        if not (whole and 0 <= duration_ns <= _LONGEST_NS and 0 <= end_ns < _LATEST_NS):
             raise InvalidValueError(
-                f"its duration is {event.duration_ns!r} ns at {event.timestamp_ns!r} ns",
+                f"its duration is {duration_ns!r} ns at {end_ns!r} ns",
                 plugin_id=event.plugin_id,
-                remedy="give a duration from 0 to a year, and a time since the epoch",
+                remedy="give whole ns: a duration from 0 to a year, a time since the epoch",
             )
-        for text in (event.plugin_id, event.hook, event.parent or ""):
-            if printable(text) != text:
-                raise InvalidValueError(
-                    f"{text!r} is not a name", remedy="give one of printable characters"
-                )
-        tree = self._by_hand
-        path = tree.root if event.parent is None else tree.root[event.parent]
-        path = path[tree.site(event.kind, event.plugin_id, event.hook)]
-        failure = None
-        if event.status is not Status.SUCCESS:
-            message = None if event.error_message is None else printable(event.error_message, 1000)
-            failure = Failure(
-                event.status, event.error_type and printable(event.error_type), message
-            )
-        metadata = {printable(k): printable(v) for k, v in event.metadata.items()} or None
-        end, detail = event.timestamp_ns, Detail(failure, None, metadata)
-        record = [path, end - event.duration_ns, end, threading.get_ident(), detail]
-        self.observe(EventBatch(record, 0))
+        key = event.plugin_id, event.hook, event.parent, event.kind._value_
+        path = self._paths_by_hand.get(key)
+        if path is None:
+            path = self._path_by_hand(event, key)
+        detail = None
+        if event.status is not Status.SUCCESS or event.metadata or event.error_message:
+            detail = detail_of(event)
+        pending = self._pending
+        pending.extend((path, end_ns - duration_ns, end_ns, 0, detail))
+        if len(pending) >= _PENDING_LENGTH:
+            self._take_pending()
 
     # Knowledge out
 
@@ -259,7 +264,30 @@ class AnalyticsEngine:
     def _read(self) -> threading.RLock:
         """Have the bus deliver, then return the lock: never while it is held, the bus has its own."""
         self._refresh()
+        self._take_pending()
         return self._lock
+
+    def _take_pending(self) -> None:
+        """Take what was recorded by hand since the last time."""
+        with self._lock:
+            records = self._pending[:]
+            del self._pending[: len(records)]
+            if records:
+                self.observe(EventBatch(in_order_of_ends(records), 0))
+
+    def _path_by_hand(
+        self, event: AnalyticsEvent, key: tuple[str, str, str | None, str]
+    ) -> CallPath:
+        for text in (event.plugin_id, event.hook, event.parent or ""):
+            if printable(text) != text or not event.plugin_id:
+                raise InvalidValueError(
+                    f"{text!r} is not a name", remedy="give one of 1 to 200 printable characters"
+                )
+        tree = self._by_hand
+        above = tree.root if event.parent is None else tree.root[event.parent]
+        path = above[tree.site(event.kind, event.plugin_id, event.hook)]
+        self._paths_by_hand[key] = path
+        return path
 
     def _add_to_store(self, batch: EventBatch) -> None:
         store = self._store
@@ -292,17 +320,19 @@ class AnalyticsEngine:
             rows.append((position, batch.durations_ns[position], mark_of(status)))
             site = batch.paths[position].site
             usage = self._usage[site.plugin_id]
-            if failure is not None and site.kind is not EventKind.PLUGIN_ERROR:
+            if status is not Status.SUCCESS and site.kind is not EventKind.PLUGIN_ERROR:
                 usage.add_failure(site.kind, status)
             derived = status.is_error and site.kind is not EventKind.PLUGIN_ERROR
             if failure is not None and derived:
                 details[len(rows)] = Detail(failure)
                 rows.append((position, 0, mark_of(status, error_event=True)))
                 self._kinds[EventKind.PLUGIN_ERROR] += 1
-            if site.kind is EventKind.PLUGIN_LOAD and failure is None:
-                usage.loaded(batch.ends_ns[position] + batch.epoch_offset_ns)
+            ended_ns = batch.ends_ns[position] + batch.epoch_offset_ns
+            if site.kind is EventKind.PLUGIN_LOAD:
+                started_ns = ended_ns - batch.durations_ns[position]
+                usage.loaded(started_ns, ended_ns, success=status is Status.SUCCESS)
             elif site.kind is EventKind.PLUGIN_UNLOAD:
-                usage.unloaded(batch.ends_ns[position] + batch.epoch_offset_ns)
+                usage.unloaded(ended_ns)
         self._store.extend(
             [ends_ns[position] for position, _, _ in rows],
             [duration for _, duration, _ in rows],
@@ -314,7 +344,7 @@ class AnalyticsEngine:
     def _begin_usage(self, plugin_id: str, seen_ns: int, kind: EventKind) -> PluginUsage:
         usage = self._usage[plugin_id] = PluginUsage(plugin_id, seen_ns)
         if kind not in (EventKind.PLUGIN_LOAD, EventKind.PLUGIN_ERROR):
-            usage.loaded(seen_ns)  # it runs, so it was loaded before anybody looked
+            usage.assume_loaded()  # it runs, so it was loaded before anybody looked
         return usage
 
     def _seen(self, plugin_id: str) -> PluginUsage:

@@ -8,10 +8,11 @@ whole segment at a time.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from operator import attrgetter
 
-from pluginhost.analytics.columns import ERROR_BIT, STATUS_CODE, EventColumns
+from pluginhost.analytics.columns import ERROR_BIT, STATUS_CODE, STATUSES, EventColumns
 from pluginhost.analytics.records import AnalyticsEvent
 from pluginhost.events import CallPath, Detail, EventKind, Status
 
@@ -31,9 +32,10 @@ class EventStore:
         self._length = max(_SHORTEST_SEGMENT, min(_LONGEST_SEGMENT, capacity // 4))
         self._paths: list[CallPath] = []
         self._codes: dict[CallPath, int] = {}
+        self._codes_by_plugin: dict[str, list[int]] = {}
         self._segments = [EventColumns(self._paths, self.epoch_offset_ns)]
         self._latest_ns: list[int] = []  # of each full segment and all before it
-        self._ordered = True  # whether each full segment begins where the one before ends, or later
+        self._earliest_ns: list[int] = []  # of each full segment and the full ones after it
         self._base = 0  # the serial number of the first event in the first segment
         self.added = 0
 
@@ -89,61 +91,49 @@ class EventStore:
         """Return the events with start <= time < end (wall-clock ns), in time order."""
         start_ns, end_ns = start_ns - self.epoch_offset_ns, end_ns - self.epoch_offset_ns
         found = EventColumns(self._paths, self.epoch_offset_ns)
-        in_order = self._in_order()
-        for number in range(bisect_left(self._latest_ns, start_ns), len(self._segments)):
+        first, last = bisect_left(self._latest_ns, start_ns), bisect_left(self._earliest_ns, end_ns)
+        for number in chain(range(first, last), (len(self._segments) - 1,)):
             segment = self._segments[number]
-            positions = segment.between(start_ns, end_ns)
-            if in_order and segment.times_ns and segment.times_ns[0] >= end_ns:
-                break
-            part = segment.subset(range(max(positions.start, self._oldest(number)), positions.stop))
+            within = segment.between(start_ns, end_ns)
+            part = range(max(within.start, self._oldest(number)), within.stop)
             if part:
-                found.append_all(part)
-        found.in_order = in_order
+                found.append_all(segment.subset(part))
         found.sort()
         return found
 
     def of_plugin(self, plugin_id: str) -> list[AnalyticsEvent]:
         """Return a plugin's events in time order."""
-        return self._matching(lambda path: path.site.plugin_id == plugin_id)
+        return self._matching(self._codes_by_plugin.get(plugin_id, ()))
 
     def of_kind(self, kind: EventKind) -> list[AnalyticsEvent]:
         """Return the events of one kind in time order."""
         if kind is EventKind.PLUGIN_ERROR:
             return [event for event in self._with_details() if event.kind is kind]
-        found = self._matching(lambda path: path.site.kind is kind)
-        return [event for event in found if event.kind is kind]
+        codes = [code for code, path in enumerate(self._paths) if path.site.kind is kind]
+        return [event for event in self._matching(codes) if event.kind is kind]
 
     def latest(self, count: int) -> list[AnalyticsEvent]:
         """Return the last `count` events, oldest first."""
-        if not self._in_order():
-            every = range(len(self._segments))
-            return self._sorted([e for n in every for e in self._kept(n)])[-count:]
-        found: list[AnalyticsEvent] = []
-        for number in range(len(self._segments) - 1, -1, -1):
-            segment = self._segments[number]
-            oldest = max(self._oldest(number), len(segment) - (count - len(found)))
-            found[:0] = [segment.event(position) for position in range(oldest, len(segment))]
-            if len(found) == count:
-                break
-        return found
+        rows = self._last(count, lambda segment: range(len(segment)))
+        return [self._segments[number].event(position) for _, number, position in rows]
 
     def latest_executions(self, plugin_id: str, count: int) -> list[tuple[int, Status]]:
         """Return (duration in ns, status) of a plugin's last `count` executions, oldest first."""
-        codes = self._codes_where(
-            lambda p: p.site.plugin_id == plugin_id and p.site.kind is EventKind.PLUGIN_EXECUTE
-        )
-        found: list[tuple[int, Status]] = []
-        statuses = tuple(Status)
-        for number in range(len(self._segments) - 1, -1, -1):
-            segment, oldest = self._segments[number], self._oldest(number)
-            for position in reversed(segment.positions_of(codes)):
-                if len(found) == count or position < oldest:
-                    break
-                if not segment.marks[position] & ERROR_BIT:
-                    found.append(
-                        (segment.durations_ns[position], statuses[segment.marks[position]])
-                    )
-        return found[::-1]
+        codes = [
+            code
+            for code in self._codes_by_plugin.get(plugin_id, ())
+            if self._paths[code].site.kind is EventKind.PLUGIN_EXECUTE
+        ]
+
+        def executions(segment: EventColumns) -> list[int]:
+            latest = segment.positions_of(codes)[-2 * count :]  # each may have failed: two rows
+            return [position for position in latest if not segment.marks[position] & ERROR_BIT]
+
+        found = []
+        for _, number, position in self._last(count, executions):
+            segment = self._segments[number]
+            found.append((segment.durations_ns[position], STATUSES[segment.marks[position]]))
+        return found
 
     def nbytes(self) -> int:
         """Return the size of all columns in bytes; details are not counted."""
@@ -152,14 +142,16 @@ class EventStore:
     def _begin_segment(self) -> None:
         full = self._segments[-1]
         full.sort()
-        latest_ns = full.times_ns[-1]
-        if self._latest_ns:
-            self._ordered = self._ordered and self._latest_ns[-1] <= full.times_ns[0]
-            latest_ns = max(latest_ns, self._latest_ns[-1])
-        self._latest_ns.append(latest_ns)
+        earliest_ns, latest_ns = full.times_ns[0], full.times_ns[-1]
+        self._latest_ns.append(max([latest_ns, *self._latest_ns[-1:]]))
+        self._earliest_ns.append(earliest_ns)
+        before = len(self._earliest_ns) - 2
+        while before >= 0 and self._earliest_ns[before] > earliest_ns:
+            self._earliest_ns[before] = earliest_ns
+            before -= 1
         self._segments.append(EventColumns(self._paths, self.epoch_offset_ns))
         while (len(self._segments) - 2) * self._length >= self.capacity:
-            del self._segments[0], self._latest_ns[0]
+            del self._segments[0], self._latest_ns[0], self._earliest_ns[0]
             self._base += self._length
 
     def _oldest(self, number: int) -> int:
@@ -171,42 +163,42 @@ class EventStore:
         if code is None:
             code = self._codes[path] = len(self._paths)
             self._paths.append(path)
+            self._codes_by_plugin.setdefault(path.site.plugin_id, []).append(code)
         return code
 
-    def _codes_where(self, wanted: Callable[[CallPath], bool]) -> list[int]:
-        return [code for code, path in enumerate(self._paths) if wanted(path)]
+    def _last(
+        self, count: int, pick: Callable[[EventColumns], Sequence[int]]
+    ) -> list[tuple[int, int, int]]:
+        """Return (time, segment, position) of the last `count` rows that `pick` finds, in order.
 
-    def _in_order(self) -> bool:
-        """Put the open segment in order; return whether each segment begins after those before."""
-        newest = self._segments[-1]
-        newest.sort()
-        before = self._latest_ns
-        return self._ordered and not (before and newest and newest.times_ns[0] < before[-1])
+        It goes back through the segments until what is left is earlier than all that was found.
+        """
+        rows: list[tuple[int, int, int]] = []
+        for number in range(len(self._segments) - 1, -1, -1):
+            if len(rows) == count and self._latest_ns[number] <= rows[0][0]:
+                break
+            segment, oldest = self._segments[number], self._oldest(number)
+            segment.sort()
+            latest = (p for p in pick(segment)[-count:] if p >= oldest)
+            rows += [(segment.times_ns[position], number, position) for position in latest]
+            rows = sorted(rows)[-count:]
+        return rows
 
-    def _sorted(self, events: list[AnalyticsEvent]) -> list[AnalyticsEvent]:
-        return events if self._in_order() else sorted(events, key=attrgetter("timestamp_ns"))
-
-    def _kept(self, number: int) -> Iterator[AnalyticsEvent]:
-        segment = self._segments[number]
-        segment.sort()
-        return map(segment.event, range(self._oldest(number), len(segment)))
-
-    def _matching(self, wanted: Callable[[CallPath], bool]) -> list[AnalyticsEvent]:
-        codes = self._codes_where(wanted)
-        found = []
-        for number, segment in enumerate(self._segments):
-            oldest = self._oldest(number)
-            found += [segment.event(p) for p in segment.positions_of(codes) if p >= oldest]
-        return self._sorted(found)
+    def _matching(self, codes: Iterable[int]) -> list[AnalyticsEvent]:
+        return self._events(lambda segment: segment.positions_of(codes))
 
     def _with_details(self) -> list[AnalyticsEvent]:
         """Return the events that carry a detail, among which are all failures."""
-        found = []
+        return self._events(lambda segment: sorted(segment.details))
+
+    def _events(self, pick: Callable[[EventColumns], Sequence[int]]) -> list[AnalyticsEvent]:
+        """Return the rows that `pick` finds in each segment as events in time order."""
+        found: list[AnalyticsEvent] = []
         for number, segment in enumerate(self._segments):
             segment.sort()
             oldest = self._oldest(number)
-            found += [segment.event(p) for p in sorted(segment.details) if p >= oldest]
-        return self._sorted(found)
+            found += [segment.event(position) for position in pick(segment) if position >= oldest]
+        return sorted(found, key=attrgetter("timestamp_ns"))
 
 
 def mark_of(status: Status, *, error_event: bool = False) -> int:

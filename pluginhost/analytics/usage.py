@@ -21,6 +21,7 @@ class PluginUsage:
         self._bad_executions = 0
         self._concurrency = PeakConcurrency()
         self._loaded_since_ns: int | None = None
+        self._assumed = False
         self._loaded_ns = 0
 
     def add(self, kind: EventKind, count: int, total_ns: int, last_end_ns: int) -> None:
@@ -42,10 +43,24 @@ class PluginUsage:
         """Note when executions ran, in the order of their ends."""
         self._concurrency.add_all(ends_ns, durations_ns, in_turn=in_turn)
 
-    def loaded(self, at_ns: int) -> None:
-        """Note that the plugin was loaded."""
-        if self._loaded_since_ns is None:
-            self._loaded_since_ns = at_ns
+    def seen(self, at_ns: int) -> None:
+        """Note that the plugin was there at a time that may be before it was first seen."""
+        if at_ns < self.first_seen_ns:
+            if self._assumed and self._loaded_since_ns == self.first_seen_ns:
+                self._loaded_since_ns = at_ns
+            self.first_seen_ns = at_ns
+
+    def assume_loaded(self) -> None:
+        """Take it that the plugin has been loaded since it was first seen: it was at work then."""
+        self._loaded_since_ns, self._assumed = self.first_seen_ns, True
+
+    def loaded(self, started_ns: int, ended_ns: int, *, success: bool) -> None:
+        """Note a load. What the plugin was seen doing during it did not mean that it was loaded."""
+        since_ns = self._loaded_since_ns
+        if since_ns is not None and self._assumed and started_ns <= since_ns:
+            since_ns = self._loaded_since_ns = None
+        if success and since_ns is None:
+            self._loaded_since_ns, self._assumed = ended_ns, False
 
     def unloaded(self, at_ns: int) -> None:
         """Note that the plugin was unloaded."""

@@ -11,7 +11,13 @@ from pluginhost.bus import EventBus
 from pluginhost.events import Detail, RawReading
 from pluginhost.instrumentation.failures import failure_of
 from pluginhost.instrumentation.nesting import Frame, begin_task, end_task
-from pluginhost.instrumentation.readings import rss_gauge, task_count, thread_count, thread_cpu_ns
+from pluginhost.instrumentation.readings import (
+    process_cpu_ns,
+    rss_gauge,
+    task_count,
+    thread_count,
+    thread_cpu_ns,
+)
 from pluginhost.instrumentation.sampling import Sampler
 
 
@@ -67,6 +73,7 @@ class _AsyncReading:
         self._bus = bus
         self._rss = rss_gauge()
         self._threads, self._tasks, self._memory = self._alive(), task_count(), self._rss()
+        self._process_start_ns = process_cpu_ns()
         self._cpu_ns = 0
 
     def counting_cpu(self, steps: Any) -> Generator[Any, Any, Any]:
@@ -90,15 +97,19 @@ class _AsyncReading:
             try:
                 value = yield awaited
             except GeneratorExit:
-                steps.close()
+                close = getattr(steps, "close", None)
+                if close is not None:
+                    close()
                 raise
             except BaseException as error:
                 thrown = error
 
     def finished(self) -> RawReading:
         """Return the reading, with the gauges read once more."""
+        others_ns = process_cpu_ns() - self._process_start_ns - self._cpu_ns
         memory, threads, tasks = self._rss(), self._alive(), task_count()
-        return self._cpu_ns, self._memory, memory, self._threads, threads, self._tasks, tasks
+        alive = self._threads, threads, self._tasks, tasks
+        return self._cpu_ns, self._memory, memory, others_ns, *alive
 
     def _alive(self) -> int:
         return 1 + thread_count() - self._bus.own_threads

@@ -18,13 +18,14 @@ import pluggy
 
 from pluginhost.bus import EventBus
 from pluginhost.events import Detail, EventKind
-from pluginhost.hookspecs import hookimpl
+from pluginhost.hookspecs import Task, hookimpl
 from pluginhost.instrumentation.awaitables import timed_awaitable
 from pluginhost.instrumentation.failures import failure_of
 from pluginhost.instrumentation.nesting import Frame, begin
 from pluginhost.instrumentation.readings import (
     FRESH_NS,
     empty_cpu_ns,
+    process_cpu_ns,
     rss_gauge,
     task_count,
     thread_count,
@@ -61,6 +62,7 @@ class LifecycleSource:
         self._wrappers = (
             steps_wrapper(bus, current, letting_go),
             async_wrapper(bus, sampler, current),
+            elsewhere_wrapper(bus, sampler, current),
             sampled_wrapper(bus, sampler, current)
             if sampler.max_rate > 0
             else wall_wrapper(bus, current),
@@ -127,18 +129,23 @@ def wall_wrapper(bus: EventBus, current: ContextVar[Frame]) -> object:
     return SimpleNamespace(pluginhost_execute=pluginhost_execute)
 
 
-def sampled_wrapper(bus: EventBus, sampler: Sampler, current: ContextVar[Frame]) -> object:
-    """Return a wrapper that also reads CPU, memory, threads and tasks of a share of executions."""
+def sampled_wrapper(  # noqa: C901, PLR0915  # in line, for calls would be measured with the rest
+    bus: EventBus, sampler: Sampler, current: ContextVar[Frame]
+) -> object:
+    """Return a wrapper that also reads CPU, memory, threads and tasks of a share of executions.
+
+    Where no other thread is alive, the process's CPU clock is not read: there are no others. A
+    memory reading that is `FRESH_NS` old at most serves again.
+    """
     clock, journal, extend, drain = bus.clock, bus.journal, bus.journal.extend, bus.drain
-    high_water, ident = bus.high_water, threading.get_ident
-    get, set_ = current.get, current.set
-    cpu, rss, threads = thread_cpu_ns, rss_gauge(), thread_count
-    empty, modules, gap = empty_cpu_ns(), sys.modules, sampler.gap
+    high_water, ident, threads = bus.high_water, threading.get_ident, thread_count
+    get, set_, gap, modules = current.get, current.set, sampler.gap, sys.modules
+    cpu, process_cpu, rss, empty_ns = thread_cpu_ns, process_cpu_ns, rss_gauge(), empty_cpu_ns()
     left = gap()  # executions until the next that is read; threads may race for it: no matter
     read_ns, memory = 0, rss()  # the latest reading of the gauge, and when
 
     @hookimpl(wrapper=True, tryfirst=True)
-    def pluginhost_execute(plugin_id: str) -> Wrapper:
+    def pluginhost_execute(plugin_id: str) -> Wrapper:  # noqa: C901, PLR0912, PLR0915
         nonlocal left, read_ns, memory
         own = get()
         me = ident()
@@ -174,14 +181,12 @@ def sampled_wrapper(bus: EventBus, sampler: Sampler, current: ContextVar[Frame])
                 drain()
             return result
         left = gap()
-        others = 1 - bus.own_threads
-        threads_before = threads() + others
-        tasks_before = task_count() if "asyncio" in modules else 0
+        others = threads() - bus.own_threads
+        tasks = task_count() if "asyncio" in modules else 0
         start = clock()
-        if start - read_ns > FRESH_NS:
-            memory = rss()
-        memory_before = memory
+        before = memory if start - read_ns < FRESH_NS else rss()
         failure = None
+        process_start = process_cpu() if others else 0
         cpu_start = cpu()
         start = clock()
         try:
@@ -191,25 +196,18 @@ def sampled_wrapper(bus: EventBus, sampler: Sampler, current: ContextVar[Frame])
             raise
         finally:
             end = clock()
-            used = cpu() - cpu_start - empty
+            used = cpu() - cpu_start
+            others_ns = process_cpu() - process_start - used if others else 0
+            read_ns, memory = end, rss()
+            used -= empty_ns
             if used < 0:
                 used = 0
             elif used > end - start:
-                used = end - start  # one thread cannot use more: the clocks are read in turn
-            read_ns, memory = end, rss()
-            tasks = task_count() if "asyncio" in modules else 0
-            threads_after = threads() + others
-            reading = (
-                used,
-                memory_before,
-                memory,
-                threads_before,
-                threads_after,
-                tasks_before,
-                tasks,
-            )
-            extra = reading if failure is None else Detail(failure, reading)
-            extend((path, start, end, me, extra))
+                used = end - start  # a thread cannot use more: the clocks are read in turn
+            alive = threads() - bus.own_threads + 1
+            now = task_count() if "asyncio" in modules else 0
+            reading = used, before, memory, others_ns, others + 1, alive, tasks, now
+            extend((path, start, end, me, Detail(failure, reading) if failure else reading))
             own[0] = None
             if len(journal) > high_water:
                 drain()
@@ -228,6 +226,39 @@ def async_wrapper(bus: EventBus, sampler: Sampler, current: ContextVar[Frame]) -
             return timed_awaitable(awaitable, plugin_id, bus, sampler, current)
 
     return AsyncWrapper()
+
+
+def elsewhere_wrapper(bus: EventBus, sampler: Sampler, current: ContextVar[Frame]) -> object:
+    """Return a wrapper for executions that run elsewhere, whose CPU time the runner tells."""
+    rss = rss_gauge()
+
+    class ElsewhereWrapper:
+        @hookimpl(wrapper=True, tryfirst=True)
+        def pluginhost_execute_elsewhere(self, plugin_id: str, task: Task) -> Wrapper:
+            path, own = begin(current, plugin_id)
+            sampled = sampler.random() < sampler.rate
+            threads, tasks, before = thread_count(), task_count(), rss() if sampled else 0
+            process_start, start = process_cpu_ns(), bus.clock()
+            failure = None
+            try:
+                return (yield)
+            except BaseException as error:
+                failure = failure_of(error, plugin_id)
+                raise
+            finally:
+                end, used = bus.clock(), task.cpu_ns
+                reading = None
+                if sampled and used is not None:
+                    others_ns = process_cpu_ns() - process_start - used
+                    alive = threads + 1, thread_count() + 1, tasks, task_count()
+                    reading = used, before, rss(), others_ns, *alive
+                extra = Detail(failure, reading) if failure is not None else reading
+                bus.journal.extend((path, start, end, threading.get_ident(), extra))
+                own[0] = None
+                if len(bus.journal) > bus.high_water:
+                    bus.drain()
+
+    return ElsewhereWrapper()
 
 
 def steps_wrapper(

@@ -33,8 +33,8 @@ PATH, OUTER, THREAD, TASKS, REVIVED_FOR, SAME_PATH = range(6)
 
 def frame_variable(tree: CallTree) -> ContextVar[Frame]:
     """Return a new context variable whose default is the root of `tree`, which never ends."""
-    root = (tree.root, None, 0, 0, None, tree.root)
-    return ContextVar("pluginhost_frame", default=cast("Frame", root))
+    root = cast("Frame", (tree.root, None, 0, 0, None, tree.root))  # a tuple: nobody ends it
+    return ContextVar("pluginhost_frame", default=root)
 
 
 def begin(current: ContextVar[Frame], key: str | CallSite) -> tuple[CallPath, Frame]:

@@ -104,7 +104,9 @@ class HookTapSource:
             before = tree.site(EventKind.HOOK_CALL, name, f"{hook} (before yield)")
             after = tree.site(EventKind.HOOK_CALL, name, f"{hook} (after yield)")
             function, timer = impl.function, _Timer(self._bus, self._current)
-            timed.function = lambda *args: _TimedSteps(function(*args), timer, before, after)
+            timed.function = lambda *args, **options: _TimedSteps(
+                function(*args, **options), timer, before, after
+            )
         else:
             site = tree.site(EventKind.HOOK_CALL, name, hook)
             timed.function = _timed_function(impl.function, site, self._bus, self._current)
@@ -117,12 +119,15 @@ _NOTHING: tuple[list[pluggy.HookImpl], list[pluggy.HookImpl]] = ([], [])
 def _timed_function(
     function: Callable[..., Any], site: CallSite, bus: EventBus, current: ContextVar[Frame]
 ) -> Callable[..., Any]:
-    """Return `function`, timed; closures because this runs around every implementation."""
+    """Return `function`, timed; closures because this runs around every implementation.
+
+    pluggy passes what has a default by name (from 1.7 on).
+    """
     clock, journal, extend, drain = bus.clock, bus.journal, bus.journal.extend, bus.drain
     high_water, ident = bus.high_water, threading.get_ident
     get, set_ = current.get, current.set
 
-    def timed(*args: Any) -> Any:
+    def timed(*args: Any, **options: Any) -> Any:
         __tracebackhide__ = True
         outer = get()
         me = ident()
@@ -135,7 +140,7 @@ def _timed_function(
         set_(own)
         start = clock()
         try:
-            result = function(*args)
+            result = function(*args, **options)
         except BaseException as error:
             extend((path, start, clock(), me, Detail(failure_of(error, site.plugin_id))))
             own[0] = None
@@ -169,7 +174,7 @@ class _Timer:
         except StopIteration:
             raise
         except BaseException as error:
-            if not any(error is thrown for thrown in args):  # passed through, not raised here
+            if not any(error is _exception_in(given) for given in args):  # not passed through
                 detail = Detail(failure_of(error, site.plugin_id))
             raise
         finally:
@@ -177,6 +182,11 @@ class _Timer:
             own[0] = None
             if len(bus.journal) > bus.high_water:
                 bus.drain()
+
+
+def _exception_in(given: object) -> object:
+    """Return the exception that a wrapper is handed: thrown in, or in an old-style one's result."""
+    return given.exception if isinstance(given, pluggy.Result) else given
 
 
 class _TimedSteps:

@@ -37,14 +37,19 @@ class CallTotals:
         """Return the time spent in this path alone, at least 0."""
         return max(0, self._tallies[path].total_ns - self._child_ns.get(path, 0))
 
-    def of_executions(self, plugin_id: str) -> tuple[int, bool]:
-        """Return a plugin's self time over all its executions, and whether it is a lower bound."""
-        total, concurrent = 0, False
+    def of_executions(self) -> dict[str, tuple[int, bool]]:
+        """Return each plugin's self time over all its executions, and whether it is a bound."""
+        found: dict[str, tuple[int, bool]] = {}
         for path in self._tallies:
-            if path.site.kind is EventKind.PLUGIN_EXECUTE and path.site.plugin_id == plugin_id:
-                total += self.self_ns(path)
-                concurrent |= path.concurrent
-        return total, concurrent
+            if path.site.kind is EventKind.PLUGIN_EXECUTE:
+                total_ns, concurrent = found.get(path.site.plugin_id, (0, False))
+                total_ns += self.self_ns(path)
+                found[path.site.plugin_id] = total_ns, concurrent or path.concurrent
+        return found
+
+    def cut_paths(self) -> int:
+        """Return how many calls lost their callers: too deep, or too many different ones."""
+        return sum(tree.cut_paths for tree in {path.tree for path in self._tallies})
 
     def forget(self, plugin_id: str) -> None:
         """Drop the paths that end at one plugin; its callers' self time stays what it was."""

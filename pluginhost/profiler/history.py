@@ -1,4 +1,4 @@
-"""The latest executions of one plugin, as columns: 17 bytes each, 40 more when it was sampled."""
+"""The latest executions of one plugin, as columns: 17 bytes each, 41 more when it was sampled."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class ExecutionHistory:
         self._cpu_ns = array("q")
         self._rss_before = array("q")
         self._rss_after = array("q")
+        self._overlapped = bytearray()
         self._counts = tuple(array("H") for _ in range(4))
 
     def __len__(self) -> int:
@@ -55,22 +56,25 @@ class ExecutionHistory:
         if len(self._messages) > _MESSAGES_KEPT:
             del self._messages[next(iter(self._messages))]
 
-    def add_readings(
+    def add_readings(  # noqa: PLR0917  # columns, in the order in which they are read
         self,
         serials: list[int],
         cpu_ns: list[int],
         rss_before: list[int],
         rss_after: list[int],
         counts: Sequence[list[int]],
+        overlapped: list[bool],
     ) -> None:
         """Note the readings of executions that were just added, in order of serial number.
 
-        `counts` are four columns: threads before and after, tasks before and after.
+        `counts` are four columns: threads before and after, tasks before and after. `overlapped`
+        says of each whether others ran meanwhile.
         """
         self._read_serials.fromlist(serials)
         self._cpu_ns.fromlist(cpu_ns)
         self._rss_before.fromlist(rss_before)
         self._rss_after.fromlist(rss_after)
+        self._overlapped += bytes(overlapped)
         for kept, column in zip(self._counts, counts, strict=True):
             try:
                 kept.fromlist(column)
@@ -87,6 +91,7 @@ class ExecutionHistory:
         stale = _count_below(self._read_serials, self._first)
         del self._read_serials[:stale], self._cpu_ns[:stale]
         del self._rss_before[:stale], self._rss_after[:stale]
+        del self._overlapped[:stale]
         for column in self._counts:
             del column[:stale]
 
@@ -114,7 +119,8 @@ class ExecutionHistory:
         """Return the size of the columns in bytes, failure messages not counted."""
         columns = (self._ends_ns, self._durations_ns, self._read_serials, self._cpu_ns)
         more = (self._rss_before, self._rss_after, *self._counts)
-        return len(self._statuses) + sum(len(c) * c.itemsize for c in (*columns, *more))
+        flags = len(self._statuses) + len(self._overlapped)
+        return flags + sum(len(c) * c.itemsize for c in (*columns, *more))
 
     def _metrics(self, position: int, epoch_offset_ns: int) -> ExecutionMetrics:
         serial = self._first + position
@@ -145,7 +151,7 @@ class ExecutionHistory:
             threads_at_end=counts[1],
             tasks_at_start=counts[2],
             tasks_at_end=counts[3],
-            overlapped=max(counts) > 1,
+            overlapped=bool(self._overlapped[row]),
         )
 
 

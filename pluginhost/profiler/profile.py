@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain, compress
-from operator import sub
+from operator import not_, sub
 from typing import Any, cast
 
 from pluginhost.events import (
+    OTHERS_TOLERANCE_NS,
     Detail,
     Extra,
     Failure,
@@ -113,16 +114,18 @@ class PluginProfile:
         serials = [first + i for i in positions]
         self.sampled_wall_ns += sum([durations_ns[i] for i in positions])
         flat: list[Any] = list(chain.from_iterable(readings))
-        cpu_ns, *counts = flat[0::7], flat[3::7], flat[4::7], flat[5::7], flat[6::7]
-        before = list(map(self._parsed.__getitem__, flat[1::7]))
-        after = list(map(self._parsed.__getitem__, flat[2::7]))
-        self.history.add_readings(serials, cpu_ns, before, after, counts)
+        cpu_ns, others_ns = flat[0::8], flat[3::8]
+        counts = [flat[4::8], flat[5::8], flat[6::8], flat[7::8]]
+        overlapped = [other > OTHERS_TOLERANCE_NS for other in others_ns]
+        before = list(map(self._parsed.__getitem__, flat[1::8]))
+        after = list(map(self._parsed.__getitem__, flat[2::8]))
+        self.history.add_readings(serials, cpu_ns, before, after, counts, overlapped)
         self.sampled += len(readings)
         self.cpu_ns += sum(cpu_ns)
         self.peak_rss_bytes = max(self.peak_rss_bytes or 0, *after)
         growth = list(map(sub, after, before))
-        if max(map(max, counts)) > 1:
-            growth = list(compress(growth, [most <= 1 for most in map(max, *counts)]))
+        if True in overlapped:
+            growth = list(compress(growth, map(not_, overlapped)))
         if growth:
             self.memory_samples += len(growth)
             self.grown_bytes += sum(grown for grown in growth if grown > 0)

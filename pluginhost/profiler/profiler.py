@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from pluginhost.errors import InvalidValueError, PluginNotFoundError
 from pluginhost.events import CallTree, Detail, EventBatch, Failure, Status
@@ -67,10 +67,10 @@ class Profiler:
         self._lock = threading.RLock()
         self._refresh: Callable[[], None] = _nothing_pending
         self._overhead: Callable[[int], Overhead] = self._own_overhead
-        self._by_hand = CallTree()
         self._reset()
 
     def _reset(self) -> None:
+        self._by_hand = CallTree()
         self._profiles: dict[str, PluginProfile] = {}
         self._calls = CallTotals()
         self._processing_ns = 0
@@ -118,7 +118,7 @@ class Profiler:
         duration_ns = ns_of_seconds(duration, "the duration")
         if not plugin_id or printable(plugin_id) != plugin_id:
             raise InvalidValueError(
-                f"the plugin id is {plugin_id!r}", remedy="give a name of printable characters"
+                f"the plugin id is {plugin_id!r}", remedy="give 1 to 200 printable characters"
             )
         detail = None
         if not success:
@@ -151,7 +151,7 @@ class Profiler:
     def get_aggregates(self, plugin_id: str) -> AggregateMetrics:
         """Return the sums over all the plugin's executions; `PluginNotFoundError` if none."""
         with self._read():
-            return self._aggregates(self._found(plugin_id))
+            return self._aggregates(self._found(plugin_id), self._calls.of_executions())
 
     def get_all_aggregates(self) -> tuple[AggregateMetrics, ...]:
         """Return the sums of every plugin, the one with the largest self time first."""
@@ -166,7 +166,7 @@ class Profiler:
 
     def get_failed_plugins(self, error_rate: float) -> tuple[AggregateMetrics, ...]:
         """Return plugins whose error rate is `error_rate` (0.0-1.0) or more, worst first."""
-        if not 0.0 <= error_rate <= 1.0:
+        if type(error_rate) is bool or not 0.0 <= error_rate <= 1.0:
             raise InvalidValueError(
                 f"the error rate is {error_rate!r}", remedy="give a share between 0.0 and 1.0"
             )
@@ -201,7 +201,7 @@ class Profiler:
                 bottlenecks=self._findings(rows),
                 flame_graph=self._calls.flame_graph(ALL),
                 overhead=self._overhead(observed_ns),
-                estimates=_estimates(rows),
+                estimates=_estimates(rows, self._calls.cut_paths()),
                 recent={
                     i: p.history.latest(RECENT_IN_REPORTS, offset)
                     for i, p in sorted(self._profiles.items())
@@ -237,7 +237,8 @@ class Profiler:
         return self._lock
 
     def _rows(self) -> tuple[AggregateMetrics, ...]:
-        rows = [self._aggregates(profile) for profile in self._profiles.values()]
+        known = self._calls.of_executions()
+        rows = [self._aggregates(profile, known) for profile in self._profiles.values()]
         return tuple(sorted(rows, key=lambda row: (-row.self_time_ns, row.plugin_id)))
 
     def _findings(self, rows: Iterable[AggregateMetrics]) -> tuple[Bottleneck, ...]:
@@ -260,8 +261,10 @@ class Profiler:
                 remedy=f"recorded are: {', '.join(sorted(self._profiles)) or 'none'}",
             ) from None
 
-    def _aggregates(self, profile: PluginProfile) -> AggregateMetrics:
-        self_time_ns, concurrent = self._calls.of_executions(profile.plugin_id)
+    def _aggregates(
+        self, profile: PluginProfile, known: Mapping[str, tuple[int, bool]]
+    ) -> AggregateMetrics:
+        self_time_ns, concurrent = known[profile.plugin_id]
         return profile.aggregates(
             self_time_ns=self_time_ns,
             concurrent_children=concurrent,
@@ -279,7 +282,7 @@ def _nothing_pending() -> None:
     """Stand in for a bus that is not there."""
 
 
-def _estimates(rows: tuple[AggregateMetrics, ...]) -> tuple[str, ...]:
+def _estimates(rows: tuple[AggregateMetrics, ...], cut_paths: int) -> tuple[str, ...]:
     """Say of the figures that are in the report which of them are not exact, and how far off."""
     notes = ["percentiles: from a histogram, at most 0.4 % off"]
     if any(row.sampled_count for row in rows):
@@ -290,4 +293,6 @@ def _estimates(rows: tuple[AggregateMetrics, ...]) -> tuple[str, ...]:
         notes.append("memory is left out where other threads or tasks were alive")
     if any(row.concurrent_children for row in rows):
         notes.append("self time marked ~: a bound, its children ran side by side")
+    if cut_paths:
+        notes.append(f"{cut_paths:,} calls were too deep: they stand at the top, without callers")
     return tuple(notes)

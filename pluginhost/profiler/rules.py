@@ -28,9 +28,10 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
-            if not getattr(self, name) >= 0:
+            value = getattr(self, name)
+            if type(value) is bool or not value >= 0:
                 raise InvalidValueError(
-                    f"the threshold {name} is {getattr(self, name)!r}", remedy="give 0 or more"
+                    f"the threshold {name} is {value!r}", remedy="give 0 or more"
                 )
 
 

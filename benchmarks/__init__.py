@@ -1,0 +1,1 @@
+"""What observing costs, as ratios of pairs measured in one run: `python -m benchmarks`."""

@@ -1,0 +1,101 @@
+"""Fixtures shared by the tests and by the programs in the documentation.
+
+`plugin_folder` writes plugins into a folder, `distribution` pretends to install one, and
+`make_host` makes hosts that are closed when the test is over.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from pluginhost import PluginHost
+
+Files = Mapping[str, str | bytes]
+
+
+@pytest.fixture
+def plugin_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Return `write(files, name="plugins")`, which writes files by relative path.
+
+    Text is dedented. The folder is returned; writing again adds files and replaces them.
+    """
+
+    def write(files: Files, *, name: str = "plugins") -> Path:
+        folder = tmp_path / name
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder, files)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Return `install(name, ...)`, which lays out a distribution in a folder on `sys.path`.
+
+    It takes the text of `entry_points.txt` (None: no such file), that of `METADATA` (by default
+    one with name and version), and further files, such as modules, by relative path. `site` names
+    the folder; the first used comes first on the path. Returns the `.dist-info` folder.
+    """
+    sites: list[str] = []
+
+    def install(
+        name: str,
+        entry_points: str | bytes | None,
+        *,
+        version: str = "1.0",
+        metadata: str | bytes | None = "",
+        files: Files | None = None,
+        site: str = "site",
+    ) -> Path:
+        folder = tmp_path / site
+        if str(folder) not in sites:
+            sites.append(str(folder))
+            monkeypatch.setattr(sys, "path", [*sites, *(p for p in sys.path if p not in sites)])
+        if metadata == "":
+            metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        own = {"METADATA": metadata, "entry_points.txt": entry_points}
+        _write(info, {path: text for path, text in own.items() if text is not None})
+        _write(folder, files or {})
+        importlib.invalidate_caches()
+        return info
+
+    yield install
+    for module_name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(tuple(s + os.sep for s in sites)):
+            del sys.modules[module_name]
+
+
+@pytest.fixture
+def make_host() -> Iterator[Callable[..., PluginHost]]:
+    """Return `make(*sources, **options)`, which makes a host that is closed after the test."""
+    hosts: list[PluginHost] = []
+
+    def make(*sources: Any, name: str = "test", **options: Any) -> PluginHost:
+        hosts.append(PluginHost(name, sources=map(_text_of, sources), **options))
+        return hosts[-1]
+
+    yield make
+    for host in hosts:
+        host.close()
+
+
+def _text_of(source: Any) -> Any:
+    return str(source) if isinstance(source, Path) else source
+
+
+def _write(folder: Path, files: Files) -> None:
+    for relative, content in files.items():
+        path = folder / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else dedent(content).encode())

@@ -1,0 +1,88 @@
+"""What commands show, as report lines: plugins, the broken ones among them, a whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from textwrap import wrap
+
+from pluginhost.printable import fitted, printable
+from pluginhost.rendering import WIDTH, Line, analytics_lines, performance_lines
+from pluginhost.report import PluginInfo, PluginState, Report
+
+_BROKEN = (PluginState.FAILED, PluginState.SKIPPED)
+
+
+def broken(plugins: Iterable[PluginInfo]) -> list[PluginInfo]:
+    """Return the plugins that could not be loaded, or never can be."""
+    return [info for info in plugins if info.state in _BROKEN]
+
+
+def list_lines(plugins: Sequence[PluginInfo], where: str) -> Iterator[Line]:
+    """Yield a table of all plugins; under each broken one, why and what to do."""
+    bad = len(broken(plugins))
+    title = f"{len(plugins)} plugin{'s' * (len(plugins) != 1)}"
+    title += f", {bad} broken, in {where}" if bad else f" in {where}"
+    yield ((printable(title, WIDTH), "title"),)
+    yield ((_row("plugin", "version", "state", "source", "summary"), "head"),)
+    for info in plugins:
+        row = _row(info.id, info.version or "-", info.state, info.source, info.summary or "-")
+        if info.state in _BROKEN:
+            yield ((row, "bad"),)
+            yield from _why(info)
+        else:
+            yield ((row, ""),)
+
+
+def broken_lines(plugins: Iterable[PluginInfo]) -> Iterator[Line]:
+    """Yield a section on the plugins that could not be loaded; nothing when there are none."""
+    infos = broken(plugins)
+    if not infos:
+        return
+    yield ()
+    yield (("Not loaded, and what to do", "head"),)
+    for info in infos:
+        yield ((f"! {printable(info.id, 40)}  {info.state}", "bad"),)
+        yield from _why(info)
+
+
+def nothing_found_lines(where: str) -> Iterator[Line]:
+    """Yield that there is no plugin, and where one would come from."""
+    yield ((printable(f"no plugin in {where}", WIDTH), ""),)
+    yield from indented(
+        "-> name a folder of plugins with --source FOLDER, or install a distribution that"
+        " announces some as entry points"
+    )
+
+
+def run_lines(report: Report) -> Iterator[Line]:
+    """Yield all of a run: what it cost, how plugins were used, which were not loaded."""
+    if report.performance is not None:
+        yield from performance_lines(report.performance)
+    if report.analytics is not None:
+        yield ()
+        yield from analytics_lines(report.analytics)
+    yield from broken_lines(report.plugins)
+
+
+def _row(plugin: str, version: str, state: str, source: str, summary: str) -> str:
+    cells = ((plugin, 22), (version, 10), (state, 11), (source, 12), (summary, WIDTH - 55))
+    return "".join(fitted(text, width - 1) + " " for text, width in cells).rstrip()
+
+
+def _why(info: PluginInfo) -> Iterator[Line]:
+    yield from indented(info.error or "for a reason that is not known")
+    if info.remedy:
+        yield from indented(f"-> {info.remedy}")
+    if info.location and info.location not in (info.error or ""):
+        yield from indented(f"in {info.location}", "dim")
+
+
+def indented(text: str, style: str = "", *, margin: int = 4, first: str = "") -> Iterator[Line]:
+    """Yield foreign text, made safe, in as many lines as it takes, each after a margin.
+
+    `first` stands in the margin of the first line.
+    """
+    lead = f"{first:<{margin}}"
+    for line in wrap(printable(text, 1000), WIDTH - margin):
+        yield ((lead + line, style),)
+        lead = " " * margin

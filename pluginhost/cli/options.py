@@ -1,0 +1,70 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from pluginhost.host.host import PluginHost
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+DEFAULT_SOURCE = "entry-points"
+
+
+def share(value: str) -> float:
+    """Return the ratio that `value` says: `0.05` or `5%`; refuses `nan` and the like."""
+    number, percent, rest = value.strip().partition("%")
+    try:
+        ratio = float(number) / (100 if percent else 1)
+    except ValueError:
+        ratio = -1.0
+    if rest or not 0 <= ratio < float("inf"):
+        raise click.BadParameter(f"{value!r} is not a share; write it as in 0.05 or 5%")
+    return ratio
+
+
+def source_option(function: Function) -> Function:
+    """Add `--source`, which may be repeated."""
+    return click.option(
+        "--source",
+        "-s",
+        "sources",
+        multiple=True,
+        default=(DEFAULT_SOURCE,),
+        show_default=True,
+        metavar="SOURCE",
+        help="Where plugins come from; may be repeated. A folder, module:NAME, entry-points, or"
+        " entry-points:GROUP.",
+    )(function)
+
+
+def host_of(sources: tuple[str, ...]) -> PluginHost:
+    """Return a host of the plugins from these sources, named for them; nothing is loaded yet."""
+    from pluginhost.host.host import PluginHost
+
+    return PluginHost(", ".join(sources), sources=sources)
+
+
+def complete_plugin(
+    ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return the plugins from the sources given so far whose id begins so; imports none."""
+    from click.shell_completion import CompletionItem
+
+    from pluginhost.printable import printable
+
+    try:
+        found = host_of(ctx.params.get("sources") or (DEFAULT_SOURCE,)).discover()
+    except Exception:  # an error message in the middle of a command line helps nobody
+        return []
+    return [
+        CompletionItem(info.id, help=printable(info.summary, 60))
+        for info in found
+        if info.id.startswith(incomplete) and info.id.isprintable()
+    ]

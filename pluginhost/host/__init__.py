@@ -1,0 +1,1 @@
+"""Plugins found, loaded, executed and unloaded. Nothing in here knows that it is watched."""

@@ -1,0 +1,122 @@
+"""What the host has found: every plugin by id, who claimed which id, and who came too late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
+
+from msgspec.structs import replace
+
+from pluginhost.errors import (
+    DuplicatePluginError,
+    PluginHostError,
+    PluginNotFoundError,
+    PluginSkippedError,
+)
+from pluginhost.host.ordering import LIVE, required_ids
+from pluginhost.host.sources import Candidate, PluginSource, failed_candidate
+from pluginhost.host.steps import PluginRecord
+from pluginhost.report import PluginInfo, PluginState
+
+
+class Catalogue:
+    """The records of all plugins that `sources` have; only changed under the lifecycle lock."""
+
+    def __init__(self, host_name: str, sources: Iterable[PluginSource]) -> None:
+        self.records: dict[str, PluginRecord] = {}
+        self.rejected: tuple[PluginInfo, ...] = ()
+        self._host_name = host_name
+        self._sources = tuple(sources)
+
+    @property
+    def infos(self) -> Mapping[str, PluginInfo]:
+        """What is known of every plugin now, by id."""
+        return MappingProxyType({i: record.info for i, record in self.records.copy().items()})
+
+    def discover(self) -> None:
+        """Read all sources; see `PluginHost.discover`."""
+        claimed: dict[str, PluginInfo] = {}
+        rejected: list[PluginInfo] = []
+        for candidate in self._candidates():
+            info = candidate.info
+            if info.id not in claimed:
+                claimed[info.id] = info
+                self._take(candidate)
+            elif info.state is PluginState.FAILED:
+                rejected.append(info)
+            else:
+                rejected.append(failed(info, _duplicate(info.id, claimed[info.id])))
+        self.rejected = tuple(rejected)
+        for plugin_id, record in self.infos.items():
+            if plugin_id not in claimed and record.state not in (*LIVE, PluginState.UNLOADED):
+                del self.records[plugin_id]
+
+    def find(self, plugin_id: str) -> PluginRecord:
+        """Return the plugin's record; raises `PluginNotFoundError` that suggests near names."""
+        try:
+            return self.records[plugin_id]
+        except KeyError:
+            near = get_close_matches(plugin_id[:100], self.records, n=3, cutoff=0.5)
+            raise PluginNotFoundError(
+                f"there is no such plugin in {self._host_name!r}",
+                plugin_id=plugin_id,
+                remedy=f"did you mean {' or '.join(map(repr, near))}?"
+                if near
+                else "see what discover() lists",
+            ) from None
+
+    def with_required(self, plugin_id: str) -> dict[str, PluginInfo]:
+        """Return the plugin and, of those that it requires directly or not, the ones there are."""
+        wanted: dict[str, PluginInfo] = {}
+        pending = [plugin_id]
+        while pending:
+            record = self.records.get(pending.pop())
+            if record is not None and record.info.id not in wanted:
+                wanted[record.info.id] = record.info
+                pending += required_ids(record.info)
+        return wanted
+
+    def _candidates(self) -> Iterable[Candidate]:
+        for source in self._sources:
+            try:
+                yield from source.discover()
+            except Exception as error:  # a source may be anybody's: it fails alone
+                kind = type(source).__name__
+                yield failed_candidate(
+                    f"source {kind}",
+                    error,
+                    source=kind,
+                    location="",
+                    remedy="mend the source, or leave it out",
+                )
+
+    def _take(self, candidate: Candidate) -> None:
+        known = self.records.get(candidate.info.id)
+        if known is None:
+            self.records[candidate.info.id] = PluginRecord(candidate)
+        elif known.info.state in LIVE:
+            pass  # what it was loaded from stays until it is unloaded
+        elif known.candidate.info == candidate.info:
+            known.candidate = candidate
+        else:
+            self.records[candidate.info.id] = PluginRecord(candidate)
+
+
+def failed(info: PluginInfo, error: PluginHostError) -> PluginInfo:
+    """Return `info` as it stands after `error`."""
+    skipped = isinstance(error, PluginSkippedError)
+    return replace(
+        info,
+        state=PluginState.SKIPPED if skipped else PluginState.FAILED,
+        error=error.message if error.hook is None else f"{error.hook}: {error.message}",
+        remedy=error.remedy,
+    )
+
+
+def _duplicate(plugin_id: str, kept: PluginInfo) -> DuplicatePluginError:
+    return DuplicatePluginError(
+        f"the id is taken by {kept.location or kept.source}",
+        plugin_id=plugin_id,
+        remedy="rename one of the two, or leave its source out",
+    )

@@ -1,0 +1,358 @@
+"""`PluginHost`: finds plugins, loads them in order, runs them one at a time, lets them go."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from types import ModuleType, TracebackType
+from typing import Any, Self
+
+import pluggy
+
+from pluginhost.errors import (
+    InvalidValueError,
+    PluginHostError,
+    PluginLoadError,
+    PluginNotFoundError,
+    PluginStateError,
+)
+from pluginhost.hookspecs import API_VERSION, PROJECT_NAME, LifecycleSpec, PluginSpec, Task
+from pluginhost.host.catalogue import Catalogue, failed
+from pluginhost.host.ordering import (
+    LIVE,
+    check_host_version,
+    dependants,
+    loading_order,
+    unloading_order,
+)
+from pluginhost.host.runners.inline import InlineRunner, in_thread
+from pluginhost.host.sources import PluginSource, source_from_text
+from pluginhost.host.steps import HostSteps, PluginRecord, described
+from pluginhost.report import PluginInfo, PluginState, ns_of_seconds
+
+DEFAULT_GROUP = "pluginhost.plugins"
+
+
+class PluginHost:
+    """A host of plugins for the application `name`.
+
+    `sources` are `PluginSource` objects or their text form: a folder, `module:NAME`,
+    `entry-points` (of `entry_point_group`) or `entry-points:GROUP`. `api_version` is what plugins'
+    `api` specifiers are checked against. Loading and unloading take `lifecycle_lock`, changing
+    what wraps the lifecycle hooks takes `wrappers_lock` (within which no other lock is ever
+    taken), executing takes neither. A context manager: leaving it unloads every plugin.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        sources: Iterable[PluginSource | str] = ("entry-points",),
+        entry_point_group: str = DEFAULT_GROUP,
+        api_version: str = API_VERSION,
+    ) -> None:
+        check_host_version(api_version)
+        self.name = name
+        self.api_version = api_version
+        self.lifecycle_lock = threading.RLock()
+        self.wrappers_lock = threading.Lock()
+        self.manager = pluggy.PluginManager(PROJECT_NAME)
+        self.manager.add_hookspecs(PluginSpec)
+        self.lifecycle = pluggy.PluginManager(PROJECT_NAME)
+        self.lifecycle.add_hookspecs(LifecycleSpec)
+        self._hook_execute = self.lifecycle.hook.pluginhost_execute
+        self._hook_execute_elsewhere = self.lifecycle.hook.pluginhost_execute_elsewhere
+        self._hook_aexecute = self.lifecycle.hook.pluginhost_aexecute
+        self._catalogue = Catalogue(
+            name,
+            (
+                source_from_text(s, group=entry_point_group) if isinstance(s, str) else s
+                for s in sources
+            ),
+        )
+        self._loaded: list[str] = []
+        self._runners: dict[str, InlineRunner] = {}
+        self._steps = HostSteps(self, self.manager, self._catalogue.records, api_version)
+        self.lifecycle.register(self._steps, name=PROJECT_NAME)
+
+    # What is known
+
+    @property
+    def plugins(self) -> Mapping[str, PluginInfo]:
+        """Every plugin by id, as it stands now."""
+        return self._catalogue.infos
+
+    @property
+    def rejected(self) -> Sequence[PluginInfo]:
+        """What was found but could not be told apart: later claims to an id that was taken."""
+        return self._catalogue.rejected
+
+    @property
+    def hook(self) -> pluggy.HookRelay:
+        """The application's own 1:N hooks: `host.hook.NAME(...)` calls every implementation."""
+        return self.manager.hook
+
+    def add_hookspecs(self, specifications: ModuleType | type) -> None:
+        """Add hooks marked with `pluginhost.hookspec`; do so before plugins are loaded."""
+        with self.lifecycle_lock:
+            try:
+                self.manager.add_hookspecs(specifications)
+            except ValueError as error:
+                raise InvalidValueError(
+                    f"hooks cannot be added: {error}",
+                    remedy="mark new hooks with @pluginhost.hookspec, each in one place only",
+                ) from error
+
+    # Finding and loading
+
+    def discover(self) -> tuple[PluginInfo, ...]:
+        """Look for plugins in all sources, importing none; return all that are known.
+
+        The first to claim an id has it. What is loaded stays as it is, and so does what is known
+        of a plugin that is still described as before; a source that cannot be read fails alone.
+        """
+        with self.lifecycle_lock:
+            self._catalogue.discover()
+            return (*self.plugins.values(), *self.rejected)
+
+    def load(self, plugin_id: str) -> PluginInfo:
+        """Load one plugin and, before it, the peers it requires.
+
+        Raises `PluginLoadError` (or one of its kinds) with the reason, which stays in `plugins`.
+        """
+        with self.lifecycle_lock:
+            known = self._catalogue.records.get(plugin_id)
+            if known is None or known.candidate.info.state is PluginState.FAILED:
+                self.discover()
+            _refuse_midway(self._catalogue.find(plugin_id).info)
+            for error in self._load_in_order(self._catalogue.with_required(plugin_id)):
+                if error.plugin_id == plugin_id:
+                    raise error
+            return self._catalogue.find(plugin_id).info
+
+    def load_all(self) -> tuple[PluginInfo, ...]:
+        """Load every plugin that can be loaded, in order of their requirements; return all.
+
+        A broken plugin fails alone; those that require it are skipped and say so.
+        """
+        with self.lifecycle_lock:
+            self.discover()
+            self._load_in_order(self.plugins)
+            return (*self.plugins.values(), *self.rejected)
+
+    # Running
+
+    def execute(
+        self,
+        plugin_id: str,
+        payload: Any = None,
+        /,
+        *,
+        deadline: float | None = None,
+        **options: Any,
+    ) -> Any:
+        """Run the plugin's work on `payload` and return its result; its exceptions pass through.
+
+        With a `deadline` in seconds, `DeadlineExceededError` is raised once it is over (the work
+        itself cannot be stopped in this process). An asynchronous plugin gets an event loop.
+        """
+        try:
+            runner = self._runners[plugin_id]
+        except KeyError:
+            raise self._not_executable(plugin_id) from None
+        if deadline is not None:
+            ns_of_seconds(deadline, "the deadline")
+            task = Task(runner.run_with_deadline, payload, options, self, deadline)
+            return self._hook_execute_elsewhere(plugin_id=plugin_id, task=task)
+        task = Task(runner.run, payload, options, self, None)
+        return self._hook_execute(plugin_id=plugin_id, task=task)
+
+    async def aexecute(
+        self,
+        plugin_id: str,
+        payload: Any = None,
+        /,
+        *,
+        deadline: float | None = None,
+        **options: Any,
+    ) -> Any:
+        """Run the plugin's work without blocking the event loop; see `execute`.
+
+        A plugin that is not asynchronous runs in a worker thread.
+        """
+        runner = self._runners.get(plugin_id)
+        if runner is None:
+            raise self._not_executable(plugin_id)
+        if not runner.is_async:
+            return await in_thread(
+                lambda: self.execute(plugin_id, payload, deadline=deadline, **options)
+            )
+        if deadline is not None:
+            ns_of_seconds(deadline, "the deadline")
+        task = Task(runner.arun, payload, options, self, deadline)
+        return await self._hook_aexecute(plugin_id=plugin_id, task=task)
+
+    # Letting go
+
+    def unload(self, plugin_id: str) -> PluginInfo:
+        """Tear the plugin down and unregister it; `survivors` of the result names what is left.
+
+        Raises `PluginStateError` when loaded plugins require it, and what its teardown raises
+        (it is unregistered all the same).
+        """
+        with self.lifecycle_lock:
+            record = self._catalogue.find(plugin_id)
+            users = dependants(plugin_id, self.plugins.values())
+            if users:
+                raise PluginStateError(
+                    f"plugins {', '.join(users)} require it",
+                    plugin_id=plugin_id,
+                    remedy="unload those first",
+                )
+            return self._unload_now(record)
+
+    def reload(self, plugin_id: str) -> PluginInfo:
+        """Unload the plugin and load it again from the code and the manifest on disk now.
+
+        Its dependants stay loaded. Modules that the plugin imports are not read again, but those
+        of its own package in a folder are. `survivors` of the result are what the unloading left.
+        """
+        with self.lifecycle_lock:
+            record = self._catalogue.find(plugin_id)
+            _refuse_midway(record.info)
+            record.fresh = True  # also for a load after an unload that fails here
+            survivors: tuple[str, ...] = ()
+            if record.info.state is PluginState.LOADED:
+                survivors = self._unload_now(record).survivors
+            self.discover()
+            self._catalogue.find(plugin_id).fresh = True
+            self.load(plugin_id)
+            return self._catalogue.find(plugin_id).stand(PluginState.LOADED, survivors=survivors)
+
+    def close(self) -> None:
+        """Unload every plugin, users before their peers and the last loaded first.
+
+        What teardowns raise is raised together at the end; a Ctrl-C meanwhile, too.
+        """
+        errors: list[BaseException] = []
+        interrupt: KeyboardInterrupt | None = None
+        with self.lifecycle_lock:
+            for plugin_id in unloading_order(self._loaded, self.plugins):
+                try:
+                    if plugin_id in self._loaded:  # unless another's teardown has unloaded it
+                        self._unload_now(self._catalogue.find(plugin_id))
+                except KeyboardInterrupt as error:
+                    interrupt = error
+                except BaseException as error:
+                    errors.append(error)
+        group = BaseExceptionGroup("plugins failed to unload", errors) if errors else None
+        if interrupt is not None:
+            raise interrupt from group
+        if group is not None:
+            raise group
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # The rest is how
+
+    def _not_executable(self, plugin_id: str) -> PluginHostError:
+        try:
+            record = self._catalogue.find(plugin_id)
+        except PluginNotFoundError as error:
+            return error
+        state = record.info.state
+        if state is PluginState.LOADED and record.runner is None:
+            message, remedy = "it has no 'execute'", "implement the hook 'execute' in it"
+        elif state in LIVE:
+            message, remedy = "it is being loaded or unloaded", "try again when that is done"
+        elif record.info.error:
+            message, remedy = f"it is {state}: {record.info.error}", record.info.remedy or ""
+        else:
+            message, remedy = f"it is {state}", f"call load({plugin_id!r}) first"
+        return PluginStateError(message, plugin_id=plugin_id, hook="execute", remedy=remedy)
+
+    def _load_in_order(self, wanted: Mapping[str, PluginInfo]) -> list[PluginHostError]:
+        """Load what is not loaded yet; return the errors, each naming its plugin."""
+        order, in_cycles = loading_order(wanted)
+        errors: list[PluginHostError] = list(in_cycles.values())
+        records = self._catalogue.records
+        for plugin_id, error in in_cycles.items():
+            if records[plugin_id].info.state not in LIVE:
+                records[plugin_id].info = failed(records[plugin_id].info, error)
+        for plugin_id in order:
+            record = records.get(plugin_id)  # a setup may have discovered anew
+            if record is not None and record.info.state not in LIVE:
+                try:
+                    self._load_now(record)
+                except PluginHostError as error:
+                    errors.append(error)
+        return errors
+
+    def _load_now(self, record: PluginRecord) -> None:
+        before = record.info
+        info = record.stand(PluginState.LOADING)
+        try:
+            self.lifecycle.hook.pluginhost_load(plugin_id=info.id, info=info)
+        except KeyboardInterrupt:
+            self._steps.discard(record)
+            record.info = before
+            raise
+        except BaseException as cause:
+            self._steps.discard(record)  # the step has done so, unless a wrapper failed after it
+            error = _as_load_error(info.id, cause)
+            record.info = failed(info, error)
+            if error is cause:
+                raise
+            raise error from cause
+        self._loaded.append(info.id)
+        if record.runner is not None:
+            self._runners[info.id] = record.runner
+
+    def _unload_now(self, record: PluginRecord) -> PluginInfo:
+        info = record.info
+        if info.state is not PluginState.LOADED:
+            raise PluginStateError(
+                f"it is {info.state}", plugin_id=info.id, remedy="only a loaded plugin is unloaded"
+            )
+        record.stand(PluginState.UNLOADING)
+        self._runners.pop(info.id, None)
+        self._loaded.remove(info.id)
+        try:
+            self.lifecycle.hook.pluginhost_unload(plugin_id=info.id, info=info)
+        finally:
+            if record.info.state is PluginState.UNLOADING:  # a wrapper failed before the step
+                survivors = self._steps.discard(record).survivors()
+                record.stand(PluginState.UNLOADED, survivors=survivors)
+        return record.info
+
+
+def _refuse_midway(info: PluginInfo) -> None:
+    """Refuse what a plugin's own setup or teardown may not ask for."""
+    if info.state in (PluginState.LOADING, PluginState.UNLOADING):
+        raise PluginStateError(
+            f"it is {info.state}",
+            plugin_id=info.id,
+            remedy="do not load or reload a plugin from its own setup or teardown",
+        )
+
+
+def _as_load_error(plugin_id: str, cause: BaseException) -> PluginHostError:
+    if isinstance(cause, PluginLoadError):
+        if cause.plugin_id is None:
+            cause.plugin_id = plugin_id
+        if cause.plugin_id == plugin_id:
+            return cause
+    return PluginLoadError(
+        f"loading it failed: {described(cause)}",
+        plugin_id=plugin_id,
+        remedy="the traceback is this error's cause",
+    )

@@ -1,0 +1,85 @@
+"""`pluginhost.toml`: what a plugin says about itself, read without importing it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pluginhost.errors import ManifestError
+
+FILE_NAME = "pluginhost.toml"
+
+
+class PluginEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One plugin's table in a manifest; every key is optional."""
+
+    entry: str | None = None
+    """Folders only: `module` or `module:attribute` within the folder; the id by default."""
+    version: str | None = None
+    """The plugin's version (PEP 440); the distribution's by default."""
+    api: str | None = None
+    """Specifier of the host API version needed, such as `>=1,<2`."""
+    summary: str = ""
+    requires: tuple[str, ...] = ()
+    """Peers that must be loaded first, with optional specifiers: `checksum>=1`."""
+    after: tuple[str, ...] = ()
+    """Peers that are loaded first if they are there."""
+    capabilities: tuple[str, ...] = ()
+    """Free words that a host may show or filter by."""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file: one table for each plugin id."""
+
+    plugins: dict[str, PluginEntry] = {}
+
+
+class _Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file before its tables are checked one by one, so that each plugin fails alone."""
+
+    plugins: dict[str, Any] = {}
+
+
+Entries = Mapping[str, PluginEntry | ManifestError]
+NO_ENTRIES: Entries = {}
+
+
+def read_manifest(folder: Path) -> Entries:
+    """Return the entries of the manifest in `folder` by plugin id, `NO_ENTRIES` without a file.
+
+    A table that does not fit the schema is a `ManifestError` in place of its entry. Raises one,
+    with the place in the file and the reason, when there is no telling the tables apart.
+    """
+    path = folder / FILE_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):  # the latter: the package lies in a zip file
+        return NO_ENTRIES
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(
+            f"{path} cannot be read: {error}", remedy="make it a readable UTF-8 file"
+        ) from error
+    try:
+        tables = msgspec.convert(tomllib.loads(text), _Tables).plugins
+    except (ValueError, RecursionError, msgspec.ValidationError) as error:
+        raise _unfit(path, error) from error
+    return {plugin_id: _entry(path, plugin_id, table) for plugin_id, table in tables.items()}
+
+
+def _entry(path: Path, plugin_id: str, table: Any) -> PluginEntry | ManifestError:
+    try:
+        return msgspec.convert(table, PluginEntry)
+    except msgspec.ValidationError as error:
+        unfit = _unfit(path, error, f"[plugins.{plugin_id}]: ")
+        unfit.__cause__ = error
+        return unfit
+
+
+def _unfit(path: Path, error: Exception, place: str = "") -> ManifestError:
+    return ManifestError(
+        f"{path}: {place}{error}", remedy="see the manifest's schema in the documentation"
+    )

@@ -1,0 +1,156 @@
+"""The plugin runs in the host's own process and, without a deadline, in the calling thread."""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import threading
+from collections.abc import Callable
+from time import thread_time_ns
+from typing import Any
+
+from pluginhost.errors import DeadlineExceededError, PluginStateError
+from pluginhost.hookspecs import Task
+
+CANCELLING_S = 0.1
+"""How long a cancelled execution may take to end before it counts as abandoned."""
+
+
+class InlineRunner:
+    """Calls the implementation directly.
+
+    A deadline is kept by waiting no longer: Python cannot stop a running thread, so an execution
+    that overran goes on in the background, and `abandoned` names its threads that still run.
+    """
+
+    def __init__(self, plugin_id: str, call: Callable[[Task], Any], *, is_async: bool) -> None:
+        self._plugin_id = plugin_id
+        self._call = call
+        self.is_async = is_async
+        self._abandoned: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self.run: Callable[[Task], Any] = self._run_loop if is_async else call
+
+    @property
+    def abandoned(self) -> tuple[str, ...]:
+        """The names of the threads that overran a deadline and are still running."""
+        with self._lock:
+            self._forget_finished()
+            return tuple(thread.name for thread in self._abandoned)
+
+    def run_with_deadline(self, task: Task) -> Any:
+        """Run in a thread of its own and wait for it until the deadline.
+
+        The thread sees a copy of the caller's context variables. An asynchronous implementation
+        is cancelled at the deadline, and given a moment to end.
+        """
+        if self.is_async:
+            self._refuse_in_loop()
+        outcome: list[Any] = []
+        failure: list[BaseException] = []
+
+        def work() -> None:
+            started_ns = thread_time_ns()
+            try:
+                result = self.run(task)
+            except BaseException as error:  # handed to the caller, whatever it is
+                task.cpu_ns = thread_time_ns() - started_ns
+                failure.append(error)
+            else:
+                task.cpu_ns = thread_time_ns() - started_ns
+                outcome.append(result)
+
+        thread = threading.Thread(
+            target=contextvars.copy_context().run,
+            args=(work,),
+            name=f"pluginhost-{self._plugin_id}",
+            daemon=True,
+        )
+        thread.start()
+        try:
+            thread.join(task.deadline)
+            if self.is_async:
+                thread.join(CANCELLING_S)
+        finally:  # the wait itself may be interrupted, as by Ctrl-C
+            if not outcome and not failure:
+                self._abandon(thread)
+        if failure:
+            raise failure.pop()  # not kept: its traceback leads back to this frame
+        if outcome:
+            return outcome.pop()
+        raise self._overran(task, "it goes on in the background and cannot be stopped")
+
+    async def arun(self, task: Task) -> Any:
+        """Await the implementation; at the deadline it is cancelled."""
+        import asyncio
+
+        awaitable: Any = self._call(task)
+        if not inspect.isawaitable(awaitable):
+            return awaitable  # a decorator around an async function may have run it to its end
+        if task.deadline is None:
+            return await awaitable
+        try:
+            async with asyncio.timeout(task.deadline) as limit:
+                return await awaitable
+        except TimeoutError:
+            if limit.expired():
+                raise self._overran(task, "it was cancelled") from None
+            raise
+
+    def _run_loop(self, task: Task) -> Any:
+        import asyncio
+
+        self._refuse_in_loop()
+        return asyncio.run(self.arun(task))
+
+    def _refuse_in_loop(self) -> None:
+        import asyncio
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        raise PluginStateError(
+            "it is asynchronous and an event loop is running in this thread",
+            plugin_id=self._plugin_id,
+            hook="execute",
+            remedy="use 'await host.aexecute(...)'",
+        )
+
+    def _abandon(self, thread: threading.Thread) -> None:
+        with self._lock:
+            self._forget_finished()
+            self._abandoned.append(thread)
+
+    def _forget_finished(self) -> None:
+        self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
+
+    def _overran(self, task: Task, what_now: str) -> DeadlineExceededError:
+        return DeadlineExceededError(
+            f"it did not return within {task.deadline} s; {what_now}",
+            plugin_id=self._plugin_id,
+            hook="execute",
+            remedy="give it more time, or find out what it waits for",
+        )
+
+
+async def in_thread(call: Callable[[], Any]) -> Any:
+    """Return what `call()` returns in a worker thread, or raise what it raises, unchanged.
+
+    The future of an executor would exchange a `TimeoutError` for a new one without its traceback,
+    and would never be done after a `StopIteration`.
+    """
+    import asyncio
+
+    failure: list[BaseException] = []
+
+    def attempt() -> Any:
+        try:
+            return call()
+        except BaseException as error:
+            failure.append(error)
+
+    result = await asyncio.to_thread(attempt)
+    if failure:
+        raise failure.pop()
+    return result

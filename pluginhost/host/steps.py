@@ -1,0 +1,166 @@
+"""The host's own implementation of the lifecycle hooks: what really loads, runs and unloads."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+
+import pluggy
+from msgspec.structs import replace
+
+from pluginhost.errors import PluginLoadError
+from pluginhost.hookspecs import Host, Task, hookimpl
+from pluginhost.host.ordering import check_api, check_peers
+from pluginhost.host.registration import (
+    call_with_host,
+    implementation,
+    is_async,
+    one_plugin_caller,
+    register,
+    unregister,
+)
+from pluginhost.host.runners.inline import InlineRunner
+from pluginhost.host.sources import Candidate
+from pluginhost.host.sources.importing import forget
+from pluginhost.host.survivors import Witness
+from pluginhost.printable import printable
+from pluginhost.report import PluginInfo, PluginState
+
+
+class PluginRecord:
+    """One plugin as the host keeps it; `runner` is there while it is loaded and can execute."""
+
+    __slots__ = ("candidate", "fresh", "info", "object", "runner", "teardown")
+
+    def __init__(self, candidate: Candidate) -> None:
+        self.candidate = candidate
+        self.info = candidate.info
+        self.fresh = False
+        self._clear()
+
+    def _clear(self) -> None:
+        self.object: object = None
+        self.runner: InlineRunner | None = None
+        self.teardown: pluggy.HookImpl | None = None
+
+    def stand(self, state: PluginState, **changes: Any) -> PluginInfo:
+        """Note the plugin's new state and return what is known of it now."""
+        cleared: dict[str, Any] = {"error": None, "remedy": None, "survivors": ()}
+        self.info = replace(self.info, state=state, **(cleared | changes))
+        return self.info
+
+    def witness(self) -> Witness:
+        """Let go of the plugin object; return what can tell whether it is really gone."""
+        abandoned = self.runner.abandoned if self.runner is not None else ()
+        witness = Witness(self.object, self.candidate.module_name, abandoned=abandoned)
+        self._clear()
+        return witness
+
+
+class HostSteps:
+    """Registered `trylast` on the lifecycle manager, so that any wrapper sees the whole step."""
+
+    def __init__(
+        self,
+        host: Host,
+        manager: pluggy.PluginManager,
+        records: dict[str, PluginRecord],
+        api_version: str,
+    ) -> None:
+        self._host = host
+        self._manager = manager
+        self._records = records
+        self._api_version = api_version
+
+    @hookimpl(trylast=True)
+    def pluginhost_load(self, plugin_id: str) -> PluginInfo:
+        """Import the plugin, register it, find its implementations, and call its setup."""
+        record = self._records[plugin_id]
+        check_api(record.info, self._api_version)
+        check_peers(record.info, {i: r.info for i, r in self._records.items()})
+        try:
+            record.object = _imported(record)
+            register(self._manager, record.object, plugin_id)
+            setup = self._bind(record, plugin_id)
+            call_with_host(setup, self._host)
+        except BaseException:
+            self.discard(record)
+            raise
+        return record.stand(PluginState.LOADED)
+
+    @hookimpl(trylast=True)
+    def pluginhost_execute(self, task: Task) -> Any:
+        """Hand the task to the plugin's runner."""
+        return task.run(task)
+
+    @hookimpl(trylast=True)
+    def pluginhost_execute_elsewhere(self, task: Task) -> Any:
+        """Hand the task to the plugin's runner, which works in a thread of its own."""
+        return task.run(task)
+
+    @hookimpl(trylast=True)
+    def pluginhost_aexecute(self, task: Task) -> Awaitable[Any]:
+        """Hand the task to the plugin's runner, which answers with an awaitable."""
+        awaitable: Awaitable[Any] = task.run(task)
+        return awaitable
+
+    @hookimpl(trylast=True)
+    def pluginhost_unload(self, plugin_id: str) -> PluginInfo:
+        """Call the plugin's teardown, unregister it, and look for what is left of it."""
+        record = self._records[plugin_id]
+        try:
+            call_with_host(record.teardown, self._host)
+        finally:
+            record.stand(PluginState.UNLOADED, survivors=self.discard(record).survivors())
+        return record.info
+
+    def discard(self, record: PluginRecord) -> Witness:
+        """Take out all there is of the plugin; return what can tell whether it is really gone."""
+        plugin_id, candidate = record.info.id, record.candidate
+        if record.object is not None and self._manager.get_plugin(plugin_id) is record.object:
+            unregister(self._manager, plugin_id)
+        witness = record.witness()
+        if candidate.own_module:
+            forget(candidate.module_name)
+        return witness
+
+    def _bind(self, record: PluginRecord, plugin_id: str) -> pluggy.HookImpl | None:
+        """Find the plugin's implementations; return the one of `setup`, which is called once."""
+        setup, record.teardown, execute = (
+            implementation(self._manager, record.object, hook, plugin_id)
+            for hook in ("setup", "teardown", "execute")
+        )
+        if execute is not None:
+            call = one_plugin_caller(execute)
+            record.runner = InlineRunner(plugin_id, call, is_async=is_async(execute))
+        return setup
+
+
+def _imported(record: PluginRecord) -> object:
+    plugin_id, fresh = record.info.id, record.fresh
+    record.fresh = False
+    try:
+        return record.candidate.load(fresh)
+    except (PluginLoadError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise PluginLoadError(
+            f"importing {record.info.location} failed: {described(error)}",
+            plugin_id=plugin_id,
+            remedy=_import_remedy(error),
+        ) from error
+
+
+def described(error: BaseException) -> str:
+    """Return the type and the words of what a plugin raised, whatever its `__str__` does."""
+    return f"{type(error).__name__}: {printable(error, 1000)}"
+
+
+def _import_remedy(error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"install what provides the module {error.name!r}"
+    if isinstance(error, SyntaxError):
+        return f"correct line {error.lineno} of {error.filename}"
+    if isinstance(error, SystemExit):
+        return "the plugin must not exit the program when it is imported"
+    return "the traceback is this error's cause"

@@ -1,0 +1,403 @@
+"""The documentation is true: its programs run, and print what the pages say they print.
+
+How pages are marked up stands in CONTRIBUTING.md. To write what really comes out into them, run
+`python tests/integration/test_docs.py [PAGE...]`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
+from textwrap import dedent
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import pytest
+from hypothesis import given, strategies as st
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (*ROOT.glob("*.md"), *DOCS.rglob("*.md"))
+    if ".cache" not in path.parts
+)
+LANGUAGES = {"python", "console", "text", "toml", "json"}
+CUT = "[...]"
+
+each_page = pytest.mark.parametrize("page", [pytest.param(page, id=page) for page in PAGES])
+
+
+# Reading pages
+
+
+class Block(NamedTuple):
+    """A fenced block: where it begins, what it is, and the comment right above it."""
+
+    line: int
+    language: str
+    title: str
+    note: str
+    text: str
+
+
+_FENCE = re.compile(
+    r"^(?:<!-- (?P<note>[^\n]*?) -->\n)?```(?P<language>\w*)(?: title=\"(?P<title>[^\"\n]*)\")?\n"
+    r"(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def blocks_of(text: str) -> list[Block]:
+    return [
+        Block(
+            text.count("\n", 0, found.start("language")) + 1,
+            found["language"],
+            found["title"] or "",
+            found["note"] or "",
+            found["text"],
+        )
+        for found in _FENCE.finditer(text)
+    ]
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def commands_of(text: str) -> list[tuple[str, str]]:
+    """Return (command, expected output) for each `$ command` of a console block."""
+    parts = re.split(r"^\$ ((?:.*\\\n)*.*)\n", text, flags=re.MULTILINE)
+    assert not parts[0], "a console block begins with '$ '"
+    return list(zip(parts[1::2], parts[2::2], strict=True))
+
+
+# Running pages
+
+_SERVE = """
+import contextlib, io, json, sys, traceback
+
+def serve():
+    names = vars(sys.modules["__main__"])
+    for line in sys.stdin:
+        request = json.loads(line)
+        out, failure = io.StringIO(), ""
+        with contextlib.redirect_stdout(out):
+            try:
+                exec(compile(request["code"], request["name"], "exec"), names)
+            except BaseException:
+                failure = traceback.format_exc()
+        print(json.dumps([out.getvalue(), failure]), flush=True)
+
+serve()
+"""
+
+
+class Reader:
+    """Somebody who does in an empty folder, in order, what a page shows."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        shutil.copytree(ROOT / "plugins_example" / "data", folder / "plugins_example" / "data")
+        binaries = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        plain = {"PATH": binaries, "NO_COLOR": "1", "COLUMNS": "80", "PYTHONUTF8": "1"}
+        self._environment = {**os.environ, **plain, "PYTHONWARNINGS": "error"}
+        self._environment.pop("FORCE_COLOR", None)
+        self._python: subprocess.Popen[str] | None = None
+        self._complaints = TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  # see __exit__
+
+    def write(self, name: str, text: str) -> None:
+        """Save a file."""
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def run(self, code: str, name: str) -> str:
+        """Return what a program prints; all programs of a page share their names."""
+        if self._python is None:
+            self._python = subprocess.Popen(
+                [sys.executable, "-c", _SERVE],
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._complaints,
+                text=True,
+                encoding="utf-8",
+            )
+        assert self._python.stdin and self._python.stdout
+        self._python.stdin.write(json.dumps({"code": code, "name": name}) + "\n")
+        self._python.stdin.flush()
+        printed, failure = json.loads(self._python.stdout.readline())
+        self._complaints.seek(0)
+        complaints = self._complaints.read()
+        assert not failure + complaints, f"{name}: {complaints}{failure}"
+        return str(printed)
+
+    def type(self, command: str) -> str:
+        """Return what a command shows on a terminal without colours."""
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self._folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"$ {command}\n{done.stdout}"
+        return done.stdout
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._python is not None:
+            self._python.communicate(timeout=30)
+        self._complaints.close()
+
+
+class Output(NamedTuple):
+    """What came out, and what the page says from its line `line` on."""
+
+    line: int
+    expected: str
+    actual: str
+    any_order: bool
+
+
+def followed(page: str, folder: Path) -> Iterator[Output]:
+    """Do what a page shows and yield every output."""
+    blocks = blocks_of(text_of(page))
+    with Reader(folder) as reader:
+        for block, after in zip(blocks, (*blocks[1:], None), strict=True):
+            if block.note.startswith("not run"):
+                continue
+            any_order = block.note == "any order"
+            if block.title:
+                reader.write(block.title, block.text)
+            elif block.language == "python":
+                actual = reader.run(block.text, f"{page}:{block.line}")
+                if after and after.language == "text" and not after.title:
+                    yield Output(after.line + 1, after.text, actual, after.note == "any order")
+                else:
+                    assert not actual, f"{page}:{block.line}: a 'text' block must show {actual}"
+            elif block.language == "console":
+                line = block.line + 1
+                for command, expected in commands_of(block.text):
+                    line += 1 + command.count("\n")
+                    yield Output(line, expected, reader.type(command), any_order)
+                    line += expected.count("\n")
+
+
+# Comparing outputs
+
+_UNWRAPPED = re.compile(r"^measuring cost.*(?:\n  (?!estimate ).*)*", re.MULTILINE)
+_MEASURED = (
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "<date>"),
+    (r"[↑↓→] [<>]?[-+]?\d[\d,.]* ?%(?: \(\?\))?", "<trend>"),
+    (r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)? ?(?:ns|us|ms|s|h|d)\b", "<time>"),
+    (r"(?<![\w.])\d[\d,]*(?:\.\d+)? ?(?:B|KiB|MiB|GiB)\b", "<size>"),
+    (r"(?<![\w.])[<>]?[-+]?\d[\d,]*(?:\.\d+)? ?%", "<share>"),
+    (r"(?<=<time>) +\d+(?= +<time>)", " <share>"),  # the share of the self time
+    (r"(?<=<time>) +-$", " <share>"),  # CPU, when no execution happened to be sampled
+    (r"(?:<0\.001|(?<![\w.])[01]\.\d{3})(?= )", "<p>"),
+    (r", [\d,]+ readings <time>", ""),
+    (r" *█+$", ""),
+)
+
+
+def normal(output: str) -> list[str]:
+    """Return the lines of an output with placeholders for what differs from run to run.
+
+    Times, sizes and shares do; names, counts and the order of lines do not. How far apart the
+    columns are depends on the figures.
+    """
+    text = _UNWRAPPED.sub(lambda found: found[0].replace("\n ", ""), output)
+    for pattern, placeholder in _MEASURED:
+        text = re.sub(pattern, placeholder, text, flags=re.MULTILINE)
+    lines = text.rstrip().splitlines()
+    return [re.sub(r"(?<=\S) {2,}", " ", line).rstrip() for line in lines]
+
+
+def agrees(expected: str, actual: str, *, any_order: bool = False) -> bool:
+    """Whether both say the same; a line `[...]` stands for any lines, also none.
+
+    With `any_order`, the lines of each paragraph may be in any order.
+    """
+    lines = normal(actual)
+    if any_order:
+        return _sorted_paragraphs(normal(expected)) == _sorted_paragraphs(lines)
+    first, *parts = "\n".join(normal(expected)).split(CUT)
+    if not parts:
+        return first.splitlines() == lines
+    pieces = [part.strip("\n").splitlines() for part in (first, *parts)]
+    return _found_in_order(pieces, lines)
+
+
+def _found_in_order(pieces: list[list[str]], lines: list[str]) -> bool:
+    head, *middle, tail = pieces
+    if lines[: len(head)] != head or lines[len(lines) - len(tail) :] != tail:
+        return False
+    position, end = len(head), len(lines) - len(tail)
+    for piece in middle:
+        starts = range(position, end - len(piece) + 1)
+        start = next((i for i in starts if lines[i : i + len(piece)] == piece), None)
+        if start is None:
+            return False
+        position = start + len(piece)
+    return position <= end
+
+
+def _sorted_paragraphs(lines: list[str]) -> list[list[str]]:
+    return [sorted(part.splitlines()) for part in "\n".join(lines).split("\n\n")]
+
+
+# The tests
+
+
+@each_page
+def test_what_a_page_shows_is_what_comes_out(page: str, tmp_path: Path) -> None:
+    """The programs, files and commands of a page, in order, in an empty folder."""
+    for line, expected, actual, any_order in followed(page, tmp_path):
+        message = f"{page}:{line}: the page says\n{expected}\nbut it is\n{actual}"
+        assert agrees(expected, actual, any_order=any_order), message
+
+
+@each_page
+def test_every_block_is_run_or_says_why_not(page: str) -> None:
+    """Nothing escapes by its form: no unknown language, no indented fence, no silent exception."""
+    text = text_of(page)
+    assert not re.search(r"^[ \t]+(```|~~~)", text, flags=re.MULTILINE), "indented fence"
+    assert len(re.findall(r"^```", text, flags=re.MULTILINE)) == 2 * len(blocks_of(text))
+    for block in blocks_of(text):
+        assert block.language in LANGUAGES, f"{page}:{block.line}"
+        assert re.fullmatch(r"(?:|any order|not run: .{10,})", block.note), f"{page}:{block.line}"
+
+
+@each_page
+def test_links_lead_somewhere(page: str) -> None:
+    """Relative links name files that are there; the site's build checks anchors, too."""
+    text = re.sub(r"^```.*?^```$", "", text_of(page), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)#\s]+)[^)\s]*\)", text):
+        if not target.startswith(("https:", "mailto:")):
+            assert ((ROOT / page).parent / target).exists(), target
+
+
+# The tests of these tests
+
+REPORT = """\
+Cost: 60 executions of 2 plugins in 88.5 ms
+plugin                    runs failed   total     self   %  median     p95   CPU
+slow                        40      0  83.8ms   83.8ms  98  2.09ms  2.11ms    2%
+quick                       20      5   644us    644us   1  7.41us  25.0us     -
+
+Where the time went (who called whom, inclusive)
+all plugins                          85.8ms  100.0 % ██████████████████████████
+  slow                               83.8ms   97.7 % █████████████████████████
+
+measuring cost 1.11 ms, 1.3 % of the time observed: processing 869 us, recording
+  192 us, 13 readings 47.3 us (calibrated estimate)
+  estimate  CPU: from the sampled executions only
+"""
+
+
+def test_the_same_report_with_other_figures_agrees() -> None:
+    """Figures, the width of columns, bars and where a line is wrapped may change."""
+    other = """\
+    Cost: 60 executions of 2 plugins in 1.23 s
+    plugin                    runs failed   total     self   %  median     p95   CPU
+    slow                        40      0   1.20s   1.20s  100  29.1ms  30.11ms    -
+    quick                       20      5   1.1ms   1.1ms   0  7.41us  25.0us   100%
+
+    Where the time went (who called whom, inclusive)
+    all plugins                           1.21s  100.0 % ██████████████████████████
+      slow                                1.20s   99.7 % ██████████
+
+    measuring cost 900 us, 1.3 % of the time observed: processing 869 us, recording 1 us
+      (calibrated estimate)
+      estimate  CPU: from the sampled executions only
+    """
+    assert agrees(REPORT, dedent(other))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("slow    ", "sluggish", id="another name"),
+        pytest.param("  40      0", "  41      0", id="another count"),
+        pytest.param("median     p95", "p95     median", id="another column"),
+        pytest.param("  slow   ", "    slow ", id="another caller"),
+        pytest.param("83.8ms   83.8ms", "83.8ms", id="a figure less"),
+        pytest.param("\n\nmeasuring", "\nmeasuring", id="another paragraph"),
+        pytest.param("sampled executions only", "sampled executions", id="another note"),
+        pytest.param("processing", "handling", id="another word in a wrapped line"),
+    ],
+)
+def test_a_changed_report_does_not_agree(old: str, new: str) -> None:
+    """Names, counts, columns, indentation and words are compared."""
+    assert old in REPORT
+    assert not agrees(REPORT, REPORT.replace(old, new))
+    assert not agrees(REPORT, REPORT.replace(old, new), any_order=True)
+
+
+def test_the_order_of_lines_counts_unless_a_page_says_so() -> None:
+    """`any order` is about the lines within a paragraph, not about paragraphs."""
+    first, second, third = "a\nb\n\nc\n", "b\na\n\nc\n", "c\n\na\nb\n"
+    assert not agrees(first, second)
+    assert agrees(first, second, any_order=True)
+    assert not agrees(first, third, any_order=True)
+
+
+@given(
+    st.lists(st.sampled_from("abc"), max_size=6),
+    st.lists(st.sampled_from("abc"), max_size=3),
+    st.lists(st.sampled_from("abc"), max_size=3),
+)
+def test_a_cut_stands_for_any_lines(cut: list[str], head: list[str], tail: list[str]) -> None:
+    """Whatever is left out in the middle, what is before and after it must be there."""
+    shown = "".join(f"{line}\n" for line in (*head, CUT, *tail))
+    actual = "".join(f"{line}\n" for line in (*head, *cut, *tail))
+    assert agrees(shown, actual)
+    assert not agrees(shown, actual + "d\n")
+    assert not agrees(f"d\n{shown}", actual)
+
+
+# Writing pages
+
+
+def rewritten(page: str, folder: Path) -> str:
+    """Return the page with what really comes out of it; outputs with a cut stay as they are."""
+    lines = text_of(page).splitlines(keepends=True)
+    for output in sorted(followed(page, folder), reverse=True):
+        if CUT not in output.expected:
+            first = output.line - 1
+            lines[first : first + output.expected.count("\n")] = [output.actual.rstrip("\n") + "\n"]
+    return "".join(lines)
+
+
+def main(pages: list[str]) -> None:
+    """Write what comes out into pages."""
+    for page in pages or PAGES:
+        with TemporaryDirectory() as folder:
+            new = rewritten(page, Path(folder))
+        (ROOT / page).write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
