@@ -21,12 +21,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--short", action="store_true", help="only see that everything runs")
     parser.add_argument("--fail", action="store_true", help="exit 1 when a goal is not met")
+    parser.add_argument("--only", metavar="WORD", help="only measures whose name has this word")
     options = parser.parse_args()
     rounds = 3 if options.short else 120
     sizes = (10_000, 100_000) if options.short else (10_000, 1_000_000, 10_000_000)
     measures: dict[str, Callable[[], list[Goal]]] = {
         "executions": lambda: executions.observed_executions(rounds),
-        "hook calls and peers": lambda: executions.observed_hook_calls(rounds),
+        "hook calls": lambda: executions.observed_hook_calls(rounds),
+        "peers": lambda: executions.peers(rounds),
         "dispatch": lambda: executions.dispatch(rounds),
         "recording events": lambda: events.recording(rounds),
         "bytes": events.sizes,
@@ -35,6 +37,8 @@ def main() -> int:
     }
     goals: list[Goal] = []
     for name, measure in measures.items():
+        if options.only and options.only not in name:
+            continue
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         goals += measure()
     python = f"{platform.python_implementation()} {platform.python_version()}"

@@ -43,10 +43,15 @@ def recording(rounds: int) -> list[Goal]:
         prepared.append([value for row in rows for value in row])
 
     executed, by_hand = EventKind.PLUGIN_EXECUTE, AnalyticsEngine()
-    some = [
-        AnalyticsEvent(kind=executed, plugin_id="p", timestamp_ns=end, duration_ns=1000)
-        for end in range(10**18, 10**18 + 2000 * _STEP_NS, _STEP_NS)
-    ]
+    some: list[AnalyticsEvent] = []
+
+    def prepare_events() -> None:
+        first = ends_ns[0]
+        ends_ns[0] = last = first + 2000 * _STEP_NS
+        some[:] = [
+            AnalyticsEvent(kind=executed, plugin_id="p", timestamp_ns=end, duration_ns=1000)
+            for end in range(first, last, _STEP_NS)
+        ]
 
     def record_each() -> None:
         for event in some:
@@ -55,8 +60,9 @@ def recording(rounds: int) -> list[Goal]:
     reference = Case("append", appends, 4096)
     floor = Case("loop", loop, 4096)
     batched = Case("batched", lambda: engine.observe(EventBatch(prepared.pop(), 0)), 1000, prepare)
-    single = Case("single", record_each, len(some))
+    single = Case("single", record_each, 2000, prepare_events)
     prepare()
+    prepare_events()
     settle()
     quiet = compare(reference, [floor, batched, single], rounds=rounds)
     append_share = 1 - floor.ratio

@@ -1,9 +1,14 @@
-"""Other recorders of one execution, each as a wrapper of the same hook, set up as their docs say."""
+"""Other recorders of one execution, each as a wrapper of the same hook, set up as their docs say.
+
+Each records what ours does, as far as it can: plugin, hook, status, duration; a span also the
+thread and its parent.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from threading import get_ident
 from typing import Any
 
 from pluginhost import hookimpl
@@ -14,8 +19,10 @@ def prometheus_wrapper() -> object:
     from prometheus_client import CollectorRegistry, Counter, Histogram
 
     registry = CollectorRegistry()
-    seconds = Histogram("execution_seconds", "Time", ["plugin"], registry=registry)
-    total = Counter("executions", "Executions", ["plugin", "status"], registry=registry)
+    seconds = Histogram(
+        "execution_seconds", "Time", ["plugin", "hook", "status"], registry=registry
+    )
+    total = Counter("executions", "Executions", ["plugin", "hook", "status"], registry=registry)
     clock = time.perf_counter
 
     class Wrapper:
@@ -25,10 +32,11 @@ def prometheus_wrapper() -> object:
             try:
                 result = yield
             except BaseException:
-                total.labels(plugin_id, "error").inc()
+                seconds.labels(plugin_id, "execute", "error").observe(clock() - start)
+                total.labels(plugin_id, "execute", "error").inc()
                 raise
-            seconds.labels(plugin_id).observe(clock() - start)
-            total.labels(plugin_id, "success").inc()
+            seconds.labels(plugin_id, "execute", "success").observe(clock() - start)
+            total.labels(plugin_id, "execute", "success").inc()
             return result
 
     return Wrapper()
@@ -51,34 +59,46 @@ def otel_metrics_wrapper() -> object:
             try:
                 result = yield
             except BaseException:
-                total.add(1, {"plugin": plugin_id, "status": "error"})
+                facts = {"plugin": plugin_id, "hook": "execute", "status": "error"}
+                milliseconds.record((clock() - start) / 1e6, facts)
+                total.add(1, facts)
                 raise
-            milliseconds.record((clock() - start) / 1e6, {"plugin": plugin_id})
-            total.add(1, {"plugin": plugin_id, "status": "success"})
+            facts = {"plugin": plugin_id, "hook": "execute", "status": "success"}
+            milliseconds.record((clock() - start) / 1e6, facts)
+            total.add(1, facts)
             return result
 
     return Wrapper()
 
 
-def otel_span_wrapper() -> object:
-    """An OpenTelemetry span for each execution, batched into an exporter that drops them."""
-    from collections.abc import Sequence
+def otel_span_wrapper(*, encoded: bool) -> tuple[object, Callable[[], object]]:
+    """An OpenTelemetry span for each execution, with what flushes the batches of them.
 
+    With `encoded` the exporter makes the OTLP bytes that it would send; otherwise it does nothing,
+    so that the spans are thrown away.
+    """
+    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+    from opentelemetry.trace import Status, StatusCode
 
-    class Dropped(SpanExporter):
+    class Exporter(SpanExporter):
         def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            if encoded:
+                encode_spans(spans).SerializeToString()
             return SpanExportResult.SUCCESS
 
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(Dropped()))
-    tracer = provider.get_tracer("benchmark")
+    provider.add_span_processor(BatchSpanProcessor(Exporter()))
+    tracer, success = provider.get_tracer("benchmark"), Status(StatusCode.OK)
 
     class Wrapper:
         @hookimpl(wrapper=True, tryfirst=True)
         def pluginhost_execute(self, plugin_id: str) -> Iterator[Any]:
-            with tracer.start_as_current_span("execute", attributes={"plugin": plugin_id}):
-                return (yield)
+            facts = {"plugin": plugin_id, "hook": "execute", "thread.id": str(get_ident())}
+            with tracer.start_as_current_span("execute", attributes=facts) as span:
+                result = yield
+                span.set_status(success)
+                return result
 
-    return Wrapper()
+    return Wrapper(), provider.force_flush

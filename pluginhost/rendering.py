@@ -40,6 +40,7 @@ _FLAME_DEPTH = 6
 _FLAME_ROWS = 16
 _BAR = 26
 _NOTABLE_BYTES = 10 * 1024 * 1024  # less growth than this is not worth a column
+_NOTABLE_CHANGE_NS = 100_000  # nobody notices less, whatever the percentage
 _SHORTEST_FOR_CPU_NS = 50_000  # reading the CPU clock takes about a hundredth of it
 
 
@@ -59,7 +60,7 @@ def analytics_text(report: AnalyticsReport) -> str:
 
 
 def performance_lines(report: PerformanceReport) -> Iterator[Line]:
-    """Yield which plugin to blame and what to do, what each one cost, and what measuring did."""
+    """Yield which plugin to blame and what to do, what each one cost, and what measuring cost."""
     return map(_within_width, _performance(report))
 
 
@@ -76,14 +77,6 @@ def duration(ns: float) -> str:
     return f"{ns:.0f} ns"
 
 
-def size(byte_count: float) -> str:
-    """Return a size in bytes with three digits and its binary unit."""
-    for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if byte_count >= 0.9995 * (1 << power):
-            return f"{_three_digits(byte_count / (1 << power))} {unit}"
-    return f"{byte_count:.0f} B"
-
-
 def count(number: int) -> str:
     """Return a number with its thousands apart."""
     return f"{number:,}"
@@ -96,9 +89,6 @@ def percent(share: float) -> str:
     if 0.9995 <= share < 1:
         return ">99.9 %"
     return f"{100 * share:.1f} %"
-
-
-# What plugins cost
 
 
 def _performance(report: PerformanceReport) -> Iterator[Line]:
@@ -114,7 +104,7 @@ def _performance(report: PerformanceReport) -> Iterator[Line]:
         yield from _bottlenecks(report.bottlenecks)
         yield ()
         flagged = {finding.plugin_id for finding in report.bottlenecks}
-        yield from _table(report.plugins, _cost_columns(report.plugins), flagged)
+        yield from _table(report.plugins, tuple(_cost_columns(report.plugins)), flagged)
     yield from _hooks(report.hooks)
     if report.flame_graph.duration_ns:
         yield from _flames(report.flame_graph, report.observed_ns)
@@ -122,8 +112,10 @@ def _performance(report: PerformanceReport) -> Iterator[Line]:
     yield from _overhead(report.overhead)
     if report.plugins:
         yield from _sampling(report, runs)
-    for note in (*report.estimates, *_left_out(report.plugins)):
+    for note in report.estimates:
         yield from _labelled("estimate", note)
+    if any(row.cpu_utilisation is not None and _cpu(row) == "-" for row in report.plugins):
+        yield from _labelled("left out", "CPU where executions are too short to tell, under 50 us")
 
 
 def _most_time(rows: Sequence[AggregateMetrics]) -> Iterator[Line]:
@@ -144,7 +136,7 @@ def _bottlenecks(found: Sequence[Bottleneck]) -> Iterator[Line]:
         style = "bad" if finding.severity == "high" else ""
         what = f"! {printable(finding.plugin_id, 30)}  {finding.kind}: {finding.finding}"
         yield from _paragraph(what, style, indent=2)
-        yield from _paragraph(f"-> {finding.remedy}", "", first=4, indent=7)
+        yield from _paragraph(finding.remedy, lead="    -> ")
     yield from _more(len(found) - _FINDINGS, "finding")
 
 
@@ -176,12 +168,9 @@ def _cpu(row: AggregateMetrics) -> str:
 
 def _memory(row: AggregateMetrics) -> str:
     peak = row.peak_memory_bytes
-    return "-" if peak is None else size(peak).replace(" ", "").replace("iB", "")
-
-
-def _left_out(rows: Sequence[AggregateMetrics]) -> Iterator[str]:
-    if any(row.cpu_utilisation is not None and _cpu(row) == "-" for row in rows):
-        yield "CPU is left out (-) where the executions are too short to tell, under 50 us"
+    if peak is None:
+        return "-"
+    return f"{peak / 2**20:.0f}M" if peak < 10 * 2**30 else f"{peak / 2**30:.0f}G"
 
 
 def _hooks(rows: Sequence[HookMetrics]) -> Iterator[Line]:
@@ -201,20 +190,18 @@ def _flames(root: FlameGraphNode, observed_ns: int) -> Iterator[Line]:
     yield from _section("Where the time went (who called whom, inclusive)")
     nodes = list(_walk(root))
     rows = [(depth, node) for depth, node in nodes if depth <= _FLAME_DEPTH]
-    smallest = sorted(node.duration_ns for _, node in rows)[-_FLAME_ROWS:][0]
-    shown = [row for row in rows if row[1].duration_ns >= smallest][:_FLAME_ROWS]
-    for depth, node in shown:
+    largest = sorted(range(len(rows)), key=lambda i: -rows[i][1].duration_ns)[:_FLAME_ROWS]
+    for depth, node in (rows[i] for i in sorted(largest)):  # callers take as long: they are there
         share = node.duration_ns / root.duration_ns
         bar = "█" * round(min(max(share, 0.0), 1.0) * _BAR)
         name = fitted("  " * depth + printable(node.name), 34)
         yield ((f"{name}{_short(node.duration_ns):>9} {percent(share):>8} ", ""), (bar, "bar"))
-    yield from _more(len(nodes) - len(shown), "node")
-    if root.duration_ns > observed_ns > 0:
-        yield (("plugins ran side by side: their times add up to more than was observed", "dim"),)
-    elif observed_ns > 0:
-        rest = observed_ns - root.duration_ns
-        share_of_all = f"{duration(rest)}, {percent(rest / observed_ns)} of the time observed"
-        yield ((f"outside of plugins: {share_of_all}", "dim"),)
+    yield from _more(len(nodes) - len(largest), "node")
+    rest = observed_ns - root.duration_ns
+    note = f"outside of plugins: {duration(rest)}, {percent(rest / max(observed_ns, 1))}"
+    if rest < 0:
+        note = "more than the time observed: side by side in threads and tasks, or given by hand"
+    yield ((note, "dim"),)
 
 
 def _walk(root: FlameGraphNode) -> Iterator[tuple[int, FlameGraphNode]]:
@@ -234,36 +221,28 @@ def _overhead(overhead: Overhead) -> Iterator[Line]:
         text += f"; estimated: recording {duration(overhead.recording_ns)}"
     if overhead.reading_ns is not None and overhead.readings:
         text += f", {_of(overhead.readings, 'reading')} {duration(overhead.reading_ns)}"
-    yield from _paragraph(text, "", indent=2)
+    yield from _paragraph(text, indent=2)
 
 
 def _sampling(report: PerformanceReport, runs: int) -> Iterator[Line]:
     sampled = sum(row.sampled_count for row in report.plugins)
-    asked = f"the sampling rate is {percent(report.sampling_rate)}"
-    if sampled:
-        share = percent(sampled / runs if runs else 0.0)
-        yield from _labelled("sampled", f"{share} of the executions for CPU and memory; {asked}")
-    else:
-        yield from _labelled("sampled", f"no execution, so CPU and memory are not known; {asked}")
-
-
-# How plugins are used
+    share = percent(sampled / runs) if sampled and runs else "0 %"
+    asked = f"(sampling rate {percent(report.sampling_rate)})"
+    yield from _labelled("sampled", f"{share} of executions, for CPU and memory {asked}")
 
 
 def _analytics(report: AnalyticsReport) -> Iterator[Line]:
     evicted = f", {count(report.evicted_events)} evicted but counted"
-    yield (
-        (f"Use: {_of(len(report.plugins), 'plugin')} in {duration(report.observed_ns)}", "title"),
-        (f", {_of(report.stored_events, 'event')} kept", "title"),
-        (evicted if report.evicted_events else "", "title"),
-    )
+    title = f"Use: {_of(len(report.plugins), 'plugin')} in {duration(report.observed_ns)}"
+    title += f", {_of(report.stored_events, 'event')} kept"
+    yield ((title + (evicted if report.evicted_events else ""), "title"),)
     if not report.plugins:
         yield (("no event was seen while it was observed", "dim"),)
         return
     blamed = list(_blamed(report))
     yield from blamed or ((("nothing failed, and nothing is getting slower", "good"),),)
     yield ()
-    yield from _table(report.plugins, _use_columns(report.trends), set())
+    yield from _table(report.plugins, tuple(_use_columns(report.trends)), set())
     yield ()
     counts = ", ".join(f"{k} {count(n)}" for k, n in report.event_counts.items() if n)
     yield from _paragraph(f"events: {counts}", "dim", indent=2)
@@ -276,19 +255,20 @@ def _blamed(report: AnalyticsReport) -> Iterator[Line]:
     """Yield the least reliable plugin, the one that slows down most, and those that never ran."""
     ran = [row for row in report.plugins if row.success_rate is not None]
     worst = min(ran, key=lambda row: row.success_rate or 0.0, default=None)
-    if worst is not None and (worst.success_rate or 0.0) < 1:
-        rate = f"{percent(worst.success_rate or 0.0)} of {_of(worst.execution_count, 'execution')}"
-        yield ((f"least reliable: {printable(worst.plugin_id, 30)}, {rate} succeeded", "bad"),)
-    rising = [trend for trend in report.trends if _is_rising(trend)]
+    rate = 1.0 if worst is None else worst.success_rate or 0.0
+    if worst is not None and rate < 1:
+        outcome = f"{percent(rate)} of {_of(worst.execution_count, 'execution')} succeeded"
+        yield ((f"least reliable: {printable(worst.plugin_id, 30)}, {outcome}", "bad"),)
+    certain = 0.05 / max(1, len(report.trends))  # of many plugins, one seems to rise by chance
+    rising = [t for t in report.trends if _is_rising(t) and (t.p_value or 0.0) < certain]
     if rising:
         steepest = max(rising, key=lambda trend: trend.change_percent)
         change = f"{_change(steepest)} over {_of(steepest.sample_size, 'execution')}"
         yield ((f"getting slower: {printable(steepest.plugin_id, 30)}, {change}", "bad"),)
-    broken = [r.plugin_id for r in report.plugins if r.error_count and not r.execution_count]
-    if broken:
-        names = ", ".join(printable(name, 30) for name in broken[:_FINDINGS])
-        others = f" and {count(len(broken) - _FINDINGS)} more" if len(broken) > _FINDINGS else ""
-        yield from _paragraph(f"failed and never ran: {names}{others}", "bad", indent=2)
+    failed = [row for row in report.plugins if row.error_count and not row.execution_count]
+    if failed:
+        names = ", ".join(printable(row.plugin_id, 30) for row in failed)
+        yield from _paragraph(f"failed and never ran: {names}", "bad", indent=2)
 
 
 def _use_columns(trends: Iterable[TrendAnalysis]) -> Iterator[Column[PluginStats]]:
@@ -296,63 +276,63 @@ def _use_columns(trends: Iterable[TrendAnalysis]) -> Iterator[Column[PluginStats
     yield "runs", 7, lambda row: (_compact(row.execution_count), "")
     yield "errors", 7, lambda row: (_compact(row.error_count), "bad" if row.error_count else "dim")
     yield "success", 9, _success
-    yield "average", 8, lambda row: (_or_dash(row.average_execution_time_ns, _short), "")
+    yield "average", 8, lambda r: (_short(t) if (t := r.average_execution_time_ns) else "-", "")
     yield "at once", 8, lambda row: (_compact(row.peak_concurrency), "")
     yield "uptime", 8, lambda row: (f"{row.uptime_percent:.1f} %", "")
     yield "trend", 14, lambda row: _trend(known.get(row.plugin_id))
 
 
 def _success(row: PluginStats) -> Span:
-    bad = row.success_rate is not None and row.success_rate < 1
-    return _or_dash(row.success_rate, percent), "bad" if bad else ""
+    rate = row.success_rate
+    return ("-", "dim") if rate is None else (percent(rate), "bad" if rate < 1 else "")
 
 
 def _trend(trend: TrendAnalysis | None) -> Span:
     if trend is None:
         return "-", "dim"
-    arrow = {
-        TrendDirection.INCREASING: "↑",
-        TrendDirection.DECREASING: "↓",
-        TrendDirection.STABLE: "→",
-    }[trend.direction]
+    arrow = {"increasing": "↑", "decreasing": "↓", "stable": "→"}[trend.direction]
     doubt = "" if trend.significant or trend.direction is TrendDirection.STABLE else " (?)"
     return f"{arrow} {_change(trend)}{doubt}", "bad" if _is_rising(trend) else ""
 
 
 def _is_rising(trend: TrendAnalysis) -> bool:
-    return trend.significant and trend.direction is TrendDirection.INCREASING
+    more_ns = trend.recent_average - trend.previous_average
+    up = trend.direction is TrendDirection.INCREASING
+    return up and trend.significant and more_ns >= _NOTABLE_CHANGE_NS
 
 
 def _change(trend: TrendAnalysis) -> str:
     if abs(trend.change_percent) >= 999.5:
         return ">+999 %" if trend.change_percent > 0 else "<-999 %"
-    return f"{trend.change_percent:+.0f} %"
+    return f"{round(trend.change_percent):+d} %"
 
 
-# What both are made of
-
-
-def _table(rows: Sequence[Row], columns: Iterable[Column[Row]], flagged: set[str]) -> Iterator[Line]:
+def _table(
+    rows: Sequence[Row], columns: Sequence[Column[Row]], flagged: set[str]
+) -> Iterator[Line]:
     """Yield a heading and the first rows; the names get the width that the columns leave."""
-    columns, shown = tuple(columns), rows[:_ROWS]
-    left = WIDTH - sum(width for _, width, _ in columns)
+    shown = rows[:_ROWS]
     longest = max(width_of(printable(row.plugin_id)) for row in shown)
+    left = WIDTH - sum(width for _, width, _ in columns)
     name_width = min(left, max(longest, len("plugin")) + 1)
     headings = "".join(f"{heading:>{width}}" for heading, width, _ in columns)
     yield ((f"{'plugin':<{name_width}}{headings}", "head"),)
     for row in shown:
         name = fitted(row.plugin_id, name_width - 1) + " "
-        cells = ((*cell(row), width) for _, width, cell in columns)
-        style = "bad" if row.plugin_id in flagged else ""
-        yield ((name, style), *((f"{text:>{width}}", style) for text, style, width in cells))
+        spans = [(name, "bad" if row.plugin_id in flagged else "")]
+        for _, width, cell in columns:
+            text, style = cell(row)
+            spans.append((f"{text:>{width}}", style))
+        yield tuple(spans)
     yield from _more(len(rows) - _ROWS, "plugin")
 
 
 def _within_width(line: Line) -> Line:
     """Return `line` with nothing in it that a terminal would obey, cut to the width."""
-    spans, left = [], WIDTH
+    spans: list[Span] = []
+    left = WIDTH
     for text, style in line:
-        shown = printable(text, 1000)
+        shown = printable(text)
         if width_of(shown) > left:
             shown = fitted(shown, left) if left > 1 else ELLIPSIS[:left]
         left -= width_of(shown)
@@ -371,18 +351,17 @@ def _more(hidden: int, what: str) -> Iterator[Line]:
 
 
 def _labelled(label: str, text: str) -> Iterator[Line]:
-    return _paragraph(f"{label:<8}  {text}", "dim", first=2, indent=12)
+    return _paragraph(text, "dim", lead=f"  {label:<10}")
 
 
-def _paragraph(text: str, style: str, *, first: int = 0, indent: int) -> Iterator[Line]:
-    """Yield foreign text as at most three lines, with so many spaces before each."""
-    margin = " " * first
-    lines = list(_wrapped(printable(text, 1000), WIDTH - max(first, indent)))
-    for line in lines[:3]:
-        yield ((margin + line, style),)
-        margin = " " * indent
+def _paragraph(text: str, style: str = "", *, lead: str = "", indent: int = 0) -> Iterator[Line]:
+    """Yield foreign text in at most three lines: after `lead`, then below it or at `indent`."""
+    margin = " " * (indent or len(lead))
+    lines = list(_wrapped(printable(text, 1000), WIDTH - len(margin)))
+    for number, line in enumerate(lines[:3]):
+        yield ((f"{margin if number else lead}{line}", style),)
     if len(lines) > 3:
-        yield ((margin + "...", "dim"),)
+        yield ((f"{margin}...", "dim"),)
 
 
 def _wrapped(text: str, width: int) -> Iterator[str]:
@@ -400,18 +379,12 @@ def _of(number: int, what: str) -> str:
     return f"{count(number)} {what}" if number == 1 else f"{count(number)} {what}s"
 
 
-def _or_dash(value: float | None, shown: Callable[[float], str]) -> str:
-    return "-" if value is None else shown(value)
-
-
 def _compact(number: int) -> str:
-    """Return a number in at most six columns, exact under a million."""
-    if abs(number) < 1_000_000:
-        return str(number)
+    """Return a count in at most six columns, exact under a million."""
     for power, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
-        if number >= 0.99995 * power:
+        if number >= max(0.99995 * power, 1e6):
             return f"{number / power:.1f}{unit}" if number < 999.95e12 else ">999T"
-    return "-"
+    return str(number)
 
 
 def _short(ns: float) -> str:

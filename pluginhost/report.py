@@ -337,9 +337,9 @@ def read_report(path: str | Path) -> Report:
     """Return the report saved in the file at `path`."""
     try:
         content = Path(path).read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ReportFileError(
-            f"{path} cannot be read: {error.strerror}", remedy="check the path"
+            f"{path} cannot be read: {_reason(error)}", remedy="check the path"
         ) from error
     return decode(content, Report, origin=str(path))
 
@@ -348,10 +348,10 @@ def write_report(report: Report, path: str | Path) -> None:
     """Save `report` at `path`, whole or not at all; a device or a pipe is written to as it is."""
     text = encode(report)
     try:
-        target = Path(path).resolve()
-        if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8")
+        if Path(path).exists() and not Path(path).is_file():
+            Path(path).write_text(text, encoding="utf-8")
             return
+        target = Path(path).resolve()
         draft = target.with_name(target.name + ".part")
         try:
             draft.write_text(text, encoding="utf-8")
@@ -360,16 +360,21 @@ def write_report(report: Report, path: str | Path) -> None:
             with suppress(OSError):
                 draft.unlink()
             raise
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ReportFileError(
-            f"{path} cannot be written: {error.strerror}",
+            f"{path} cannot be written: {_reason(error)}",
             remedy="choose a folder that exists and that you may write to",
         ) from error
 
 
+def _reason(error: OSError | ValueError) -> str:
+    """Return what is wrong with a path; a ValueError is one with a null character."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 def json_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of one of these records."""
-    return msgspec.json.schema(kind)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | msgspec.json.schema(kind)
 
 
 def ns_of_seconds(value: float, what: str, *, limit_s: float = 366 * 86_400.0) -> int:
@@ -377,7 +382,11 @@ def ns_of_seconds(value: float, what: str, *, limit_s: float = 366 * 86_400.0) -
 
     Refuses what cannot be a duration: not a number, infinite, negative, over a year.
     """
-    if type(value) is bool or not 0 <= value <= limit_s:
+    try:
+        possible = type(value) is not bool and 0 <= value <= limit_s
+    except TypeError:
+        possible = False
+    if not possible:
         raise InvalidValueError(
             f"{what} is {value!r}", remedy=f"give seconds between 0 and {limit_s:.0f}"
         )

@@ -40,6 +40,7 @@ TREND_SAMPLE = 100
 _PENDING_LENGTH = 500 * RECORD_WIDTH
 _LONGEST_NS = 366 * 86_400 * 1_000_000_000
 _LATEST_NS = 1 << 62
+_SUCCESS = Status.SUCCESS
 
 
 class AnalyticsEngine:
@@ -68,7 +69,7 @@ class AnalyticsEngine:
         self._store = EventStore(self.max_events, offset_ns)
         self._pending.clear()
         self._by_hand = CallTree()
-        self._paths_by_hand: dict[tuple[str, str, str | None, str], CallPath] = {}
+        self._paths_by_hand: dict[tuple[str, str, str | None, EventKind], CallPath] = {}
         self._usage: dict[str, PluginUsage] = {}
         self._kinds: Counter[str] = Counter()
         self._windows.clear()
@@ -113,19 +114,20 @@ class AnalyticsEngine:
         as well. Raises `InvalidValueError` for times that cannot be and names that cannot be shown.
         """
         duration_ns, end_ns = event.duration_ns, event.timestamp_ns
-        whole = type(duration_ns) is type(end_ns) is int
-        if not (whole and 0 <= duration_ns <= _LONGEST_NS and 0 <= end_ns < _LATEST_NS):
+        try:
+            path = self._paths_by_hand[event.plugin_id, event.hook, event.parent, event.kind]
+        except KeyError:
+            path = self._path_by_hand(event)
+        if not (0 <= duration_ns <= _LONGEST_NS and 0 <= end_ns < _LATEST_NS) or (
+            type(duration_ns) is not int or type(end_ns) is not int
+        ):
             raise InvalidValueError(
                 f"its duration is {duration_ns!r} ns at {end_ns!r} ns",
                 plugin_id=event.plugin_id,
                 remedy="give whole ns: a duration from 0 to a year, a time since the epoch",
             )
-        key = event.plugin_id, event.hook, event.parent, event.kind._value_
-        path = self._paths_by_hand.get(key)
-        if path is None:
-            path = self._path_by_hand(event, key)
         detail = None
-        if event.status is not Status.SUCCESS or event.metadata or event.error_message:
+        if event.status is not _SUCCESS or event.metadata or event.error_message:
             detail = detail_of(event)
         pending = self._pending
         pending.extend((path, end_ns - duration_ns, end_ns, 0, detail))
@@ -275,9 +277,7 @@ class AnalyticsEngine:
             if records:
                 self.observe(EventBatch(in_order_of_ends(records), 0))
 
-    def _path_by_hand(
-        self, event: AnalyticsEvent, key: tuple[str, str, str | None, str]
-    ) -> CallPath:
+    def _path_by_hand(self, event: AnalyticsEvent) -> CallPath:
         for text in (event.plugin_id, event.hook, event.parent or ""):
             if printable(text) != text or not event.plugin_id:
                 raise InvalidValueError(
@@ -286,7 +286,7 @@ class AnalyticsEngine:
         tree = self._by_hand
         above = tree.root if event.parent is None else tree.root[event.parent]
         path = above[tree.site(event.kind, event.plugin_id, event.hook)]
-        self._paths_by_hand[key] = path
+        self._paths_by_hand[event.plugin_id, event.hook, event.parent, event.kind] = path
         return path
 
     def _add_to_store(self, batch: EventBatch) -> None:

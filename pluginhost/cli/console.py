@@ -73,9 +73,7 @@ class Console:
             from rich.text import Text
         except ImportError:
             return False
-        rich = RichConsole(
-            file=self._stream, force_terminal=True, highlight=False, markup=False, emoji=False
-        )
+        rich = RichConsole(file=self._stream, force_terminal=True)
         with self._errors_told():
             for line in lines:
                 spans = [(self._encodable(text), STYLES[style]) for text, style in trimmed(line)]

@@ -9,6 +9,8 @@ from pluginhost.printable import fitted, printable
 from pluginhost.rendering import WIDTH, Line, analytics_lines, performance_lines
 from pluginhost.report import PluginInfo, PluginState, Report
 
+_WIDTHS = (10, 11, 12)  # version, state, source
+_OTHER_COLUMNS = sum(_WIDTHS)
 _BROKEN = (PluginState.FAILED, PluginState.SKIPPED)
 
 
@@ -23,9 +25,11 @@ def list_lines(plugins: Sequence[PluginInfo], where: str) -> Iterator[Line]:
     title = f"{len(plugins)} plugin{'s' * (len(plugins) != 1)}"
     title += f", {bad} broken, in {where}" if bad else f" in {where}"
     yield ((printable(title, WIDTH), "title"),)
-    yield ((_row("plugin", "version", "state", "source", "summary"), "head"),)
+    id_width = min(max([22, *(len(info.id) + 1 for info in plugins)]), WIDTH - _OTHER_COLUMNS)
+    yield ((_row(id_width, "plugin", "version", "state", "source", "summary"), "head"),)
     for info in plugins:
-        row = _row(info.id, info.version or "-", info.state, info.source, info.summary or "-")
+        known = (info.version or "-", info.state, info.source, info.summary or "-")
+        row = _row(id_width, info.id, *known)
         if info.state in _BROKEN:
             yield ((row, "bad"),)
             yield from _why(info)
@@ -64,9 +68,11 @@ def run_lines(report: Report) -> Iterator[Line]:
     yield from broken_lines(report.plugins)
 
 
-def _row(plugin: str, version: str, state: str, source: str, summary: str) -> str:
-    cells = ((plugin, 22), (version, 10), (state, 11), (source, 12), (summary, WIDTH - 55))
-    return "".join(fitted(text, width - 1) + " " for text, width in cells).rstrip()
+def _row(id_width: int, plugin: str, *others: str) -> str:
+    """Return a row; whole ids, which people type, are worth more than whole summaries."""
+    widths = (id_width, *_WIDTHS, WIDTH - id_width - _OTHER_COLUMNS)
+    cells = zip((plugin, *others), widths, strict=True)
+    return "".join(fitted(text, width - 1) + " " for text, width in cells if width > 3).rstrip()
 
 
 def _why(info: PluginInfo) -> Iterator[Line]:

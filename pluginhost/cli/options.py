@@ -60,7 +60,7 @@ def complete_plugin(
     from pluginhost.printable import printable
 
     try:
-        found = host_of(ctx.params.get("sources") or (DEFAULT_SOURCE,)).discover()
+        found = host_of(ctx.params["sources"]).discover()
     except Exception:  # an error message in the middle of a command line helps nobody
         return []
     return [

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import gc
+import os
+import re
 import sys
 import threading
 import weakref
 from collections.abc import Callable
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 
 class Witness:
-    """Remembers a plugin without keeping it alive.
+    """Remembers a plugin without keeping it alive; make it while the module is still imported.
 
     `abandoned` names the threads whose execution of it overran its deadline.
     """
@@ -21,6 +23,7 @@ class Witness:
         self, plugin: object, module_name: str, *, abandoned: tuple[str, ...] = ()
     ) -> None:
         self._module_name = module_name
+        self._place = _place_of(sys.modules.get(module_name))
         self._type_name = type(plugin).__name__
         self._abandoned = abandoned
         try:
@@ -45,7 +48,7 @@ class Witness:
 
     def _threads(self) -> list[threading.Thread]:
         """Return the threads that are of the plugin's making, or are running its code now."""
-        running = {i for i, frame in sys._current_frames().items() if self._runs_in(frame)}
+        running = _threads_within(self._place) if self._place else ()
         return [
             thread
             for thread in threading.enumerate()
@@ -55,21 +58,40 @@ class Witness:
     def _made(self, thread: threading.Thread) -> bool:
         """Whether the thread's target, or the class it is made of, is the plugin's."""
         target = getattr(thread, "_target", None)
-        return self._owns(type(thread).__module__) or self._owns(
-            getattr(target, "__module__", None)
+        names = type(thread).__module__, getattr(target, "__module__", None)
+        return any(
+            name == self._module_name or str(name).startswith(f"{self._module_name}.")
+            for name in names
         )
 
-    def _runs_in(self, frame: FrameType | None) -> bool:
-        while frame is not None:
-            if self._owns(frame.f_globals.get("__name__")):
-                return True
-            frame = frame.f_back
-        return False
 
-    def _owns(self, module_name: object) -> bool:
-        return isinstance(module_name, str) and (
-            module_name == self._module_name or module_name.startswith(f"{self._module_name}.")
-        )
+def _place_of(module: ModuleType | None) -> str | None:
+    """Return the module's file with its closing quote, or its folder, as faulthandler shows it."""
+    if module is None or not getattr(module, "__file__", None):
+        return None
+    folders = list(getattr(module, "__path__", ()))
+    place = f"{folders[0]}{os.sep}" if folders else f'{module.__file__}"'
+    return place.encode("ascii", "backslashreplace").decode()
+
+
+def _threads_within(place: str) -> set[int]:
+    """Return the idents of the threads that have a call in `place` on their stacks.
+
+    Walking the frames of threads that run is not safe (Python 3.11 may hand out freed memory);
+    faulthandler walks them all while nothing else runs.
+    """
+    import faulthandler
+    import tempfile
+
+    try:
+        with tempfile.TemporaryFile() as dump:
+            faulthandler.dump_traceback(dump)
+            dump.seek(0)
+            text = dump.read().decode("ascii", "replace")
+    except OSError:
+        return set()  # there is nowhere to write to
+    stacks = re.findall(r"hread (0x[0-9a-f]+)(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
+    return {int(ident, 16) for ident, calls in stacks if f'File "{place}' in calls}
 
 
 def _finder(address: int, kind: type) -> Callable[[], Any]:

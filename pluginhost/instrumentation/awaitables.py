@@ -84,7 +84,10 @@ class _AsyncReading:
             started = thread_cpu_ns()
             try:
                 if thrown is not None:
-                    awaited = steps.throw(thrown)
+                    throw = getattr(steps, "throw", None)
+                    if throw is None:
+                        raise thrown
+                    awaited = throw(thrown)
                 elif value is None:
                     awaited = next(steps)
                 else:

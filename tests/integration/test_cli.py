@@ -17,7 +17,7 @@ import pytest
 
 from pluginhost import PluginHost, observe
 from pluginhost.comparison import Comparison, Verdict
-from pluginhost.report import Report, decode, read_report, write_report
+from pluginhost.report import PluginList, Report, decode, read_report, write_report
 
 COMMAND = [sys.executable, "-m", "pluginhost"]
 PLUGIN = "import pluginhost\n\n@pluginhost.hookimpl\ndef execute(payload):\n    {}\n"
@@ -285,5 +285,6 @@ def test_file_names_that_are_not_text_are_survived(tmp_path: Path) -> None:
     assert _run("run", "-s", folder, "-i", file, "--save", saved).returncode == 0
     assert r"ValueError: in-\udcfe" in _run("report", saved).stdout
     assert read_report(saved).plugins[0].location.endswith(r"plugins-\udcff/a.py")
-    assert r"plugins-\udcff" in _run("list", "-s", folder, "--json").stdout
+    listed = decode(_run("list", "-s", folder, "--json").stdout, PluginList)
+    assert listed.sources[0].endswith(r"plugins-\udcff")
     assert decode(_run("run", "-s", folder, "--json", "-").stdout, Report).performance is not None

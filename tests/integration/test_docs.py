@@ -13,6 +13,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from difflib import ndiff
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from textwrap import dedent
@@ -29,7 +31,7 @@ PAGES = sorted(
     for path in (*ROOT.glob("*.md"), *DOCS.rglob("*.md"))
     if ".cache" not in path.parts
 )
-LANGUAGES = {"python", "console", "text", "toml", "json"}
+LANGUAGES = {"python", "console", "text", "toml", "json", "bash"}
 CUT = "[...]"
 
 each_page = pytest.mark.parametrize("page", [pytest.param(page, id=page) for page in PAGES])
@@ -185,7 +187,7 @@ def followed(page: str, folder: Path) -> Iterator[Output]:
     """Do what a page shows and yield every output."""
     blocks = blocks_of(text_of(page))
     with Reader(folder) as reader:
-        for block, after in zip(blocks, (*blocks[1:], None), strict=True):
+        for block, after in zip_longest(blocks, blocks[1:]):
             if block.note.startswith("not run"):
                 continue
             any_order = block.note == "any order"
@@ -207,17 +209,24 @@ def followed(page: str, folder: Path) -> Iterator[Output]:
 
 # Comparing outputs
 
-_UNWRAPPED = re.compile(r"^measuring cost.*(?:\n  (?!estimate ).*)*", re.MULTILINE)
+_NOTE = r"  (?:sampled|estimate|left out)  "
+_WRAPPED = re.compile(rf"^(?:measuring cost|{_NOTE}).*(?:\n(?!{_NOTE})  .*)*", re.MULTILINE)
+_BY_CHANCE = re.compile(
+    r"^(?:  (?:estimate|left out)  (?:CPU|memory)\b.*|getting slower: .*|nothing failed, and .*)\n",
+    re.MULTILINE,
+)
 _MEASURED = (
     (r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "<date>"),
     (r"[↑↓→] [<>]?[-+]?\d[\d,.]* ?%(?: \(\?\))?", "<trend>"),
     (r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)? ?(?:ns|us|ms|s|h|d)\b", "<time>"),
-    (r"(?<![\w.])\d[\d,]*(?:\.\d+)? ?(?:B|KiB|MiB|GiB)\b", "<size>"),
+    (r"(?<![\w.])\d[\d,]*(?:\.\d+)? ?(?:B|KiB|MiB|GiB|M)\b", "<size>"),
     (r"(?<![\w.])[<>]?[-+]?\d[\d,]*(?:\.\d+)? ?%", "<share>"),
-    (r"(?<=<time>) +\d+(?= +<time>)", " <share>"),  # the share of the self time
-    (r"(?<=<time>) +-$", " <share>"),  # CPU, when no execution happened to be sampled
+    (r"(?<=<time>) \d+(?= <time>)", " <share>"),  # the share of the self time
+    (r"(?<=<time>) -(?= |$)", " <share>"),  # CPU and memory, where they are not known
+    (r"(?<=<time> <share>) -$", " <size>"),
     (r"(?:<0\.001|(?<![\w.])[01]\.\d{3})(?= )", "<p>"),
-    (r", [\d,]+ readings <time>", ""),
+    (r", [\d,]+ readings? <time>", ""),
+    (r"sampled (?:none|<share>) of", "sampled some of"),
     (r" *█+$", ""),
 )
 
@@ -225,14 +234,15 @@ _MEASURED = (
 def normal(output: str) -> list[str]:
     """Return the lines of an output with placeholders for what differs from run to run.
 
-    Times, sizes and shares do; names, counts and the order of lines do not. How far apart the
-    columns are depends on the figures.
+    Times, sizes and shares do, how far apart the columns are, where a line full of figures is
+    wrapped, which executions happened to be sampled, and whether noise looks like a trend. Names,
+    counts and the order of lines do not.
     """
-    text = _UNWRAPPED.sub(lambda found: found[0].replace("\n ", ""), output)
+    text = _WRAPPED.sub(lambda found: re.sub(r"\n +", " ", found[0]), output.rstrip() + "\n")
+    text = re.sub(r"(?<=\S) {2,}", " ", _BY_CHANCE.sub("", text))
     for pattern, placeholder in _MEASURED:
         text = re.sub(pattern, placeholder, text, flags=re.MULTILINE)
-    lines = text.rstrip().splitlines()
-    return [re.sub(r"(?<=\S) {2,}", " ", line).rstrip() for line in lines]
+    return [line.rstrip() for line in text.rstrip().splitlines()]
 
 
 def agrees(expected: str, actual: str, *, any_order: bool = False) -> bool:
@@ -275,19 +285,21 @@ def _sorted_paragraphs(lines: list[str]) -> list[list[str]]:
 def test_what_a_page_shows_is_what_comes_out(page: str, tmp_path: Path) -> None:
     """The programs, files and commands of a page, in order, in an empty folder."""
     for line, expected, actual, any_order in followed(page, tmp_path):
-        message = f"{page}:{line}: the page says\n{expected}\nbut it is\n{actual}"
+        changes = "\n".join(ndiff(normal(expected), normal(actual)))
+        message = f"{page}:{line}: the page says (-) what does not come out (+)\n{changes}"
         assert agrees(expected, actual, any_order=any_order), message
 
 
 @each_page
 def test_every_block_is_run_or_says_why_not(page: str) -> None:
-    """Nothing escapes by its form: no unknown language, no indented fence, no silent exception."""
+    """Nothing escapes by its form; what is `bash` is a command that `.ci/run` finds by its name."""
     text = text_of(page)
     assert not re.search(r"^[ \t]+(```|~~~)", text, flags=re.MULTILINE), "indented fence"
     assert len(re.findall(r"^```", text, flags=re.MULTILINE)) == 2 * len(blocks_of(text))
     for block in blocks_of(text):
         assert block.language in LANGUAGES, f"{page}:{block.line}"
-        assert re.fullmatch(r"(?:|any order|not run: .{10,})", block.note), f"{page}:{block.line}"
+        notes = r"command: \w+" if block.language == "bash" else r"|any order|not run: .{10,}"
+        assert re.fullmatch(notes, block.note), f"{page}:{block.line}: {block.note}"
 
 
 @each_page
@@ -302,50 +314,62 @@ def test_links_lead_somewhere(page: str) -> None:
 # The tests of these tests
 
 REPORT = """\
-Cost: 60 executions of 2 plugins in 88.5 ms
-plugin                    runs failed   total     self   %  median     p95   CPU
-slow                        40      0  83.8ms   83.8ms  98  2.09ms  2.11ms    2%
-quick                       20      5   644us    644us   1  7.41us  25.0us     -
+Cost: 60 executions of 2 plugins in 88.5 ms, 5 failed
+most time: slow, 99.2 % of the 84.4 ms in plugins
+
+plugin    runs failed   total     self   %  median     p95  CPU  memory
+slow        40      0  83.8ms   83.8ms  98  2.09ms  2.11ms   2%      0M
+quick       20      5   644us    644us   1  7.41us  25.0us    -     16M
 
 Where the time went (who called whom, inclusive)
 all plugins                          85.8ms  100.0 % ██████████████████████████
   slow                               83.8ms   97.7 % █████████████████████████
 
-measuring cost 1.11 ms, 1.3 % of the time observed: processing 869 us, recording
-  192 us, 13 readings 47.3 us (calibrated estimate)
+measuring cost 1.11 ms, 1.3 % of the time observed: processing 869 us;
+  estimated: recording 192 us, 13 readings 47.3 us
+  sampled   21.7 % of the executions, for CPU and memory (sampling rate 10.0
+            %)
+  estimate  percentiles: from a histogram, at most 0.4 % off
   estimate  CPU: from the sampled executions only
 """
 
 
 def test_the_same_report_with_other_figures_agrees() -> None:
-    """Figures, the width of columns, bars and where a line is wrapped may change."""
+    """Figures, the width of columns, bars, wrapping and what was sampled may change."""
     other = """\
-    Cost: 60 executions of 2 plugins in 1.23 s
-    plugin                    runs failed   total     self   %  median     p95   CPU
-    slow                        40      0   1.20s   1.20s  100  29.1ms  30.11ms    -
-    quick                       20      5   1.1ms   1.1ms   0  7.41us  25.0us   100%
+    Cost: 60 executions of 2 plugins in 1.23 s, 5 failed
+    most time: slow, 99.9 % of the 1.21 s in plugins
+
+    plugin    runs failed   total     self    %  median     p95   CPU  memory
+    slow        40      0   1.20s    1.20s  100  29.1ms  30.1ms     -    120M
+    quick       20      5   1.1ms    1.1ms    0  7.41us  25.0us  100%       -
 
     Where the time went (who called whom, inclusive)
     all plugins                           1.21s  100.0 % ██████████████████████████
       slow                                1.20s   99.7 % ██████████
 
-    measuring cost 900 us, 1.3 % of the time observed: processing 869 us, recording 1 us
-      (calibrated estimate)
-      estimate  CPU: from the sampled executions only
+    measuring cost 9 us, 1.3 % of the time observed: processing 9 us; estimated:
+      recording 1 us
+      sampled   none of the executions, for CPU and memory (sampling rate 9 %)
+      estimate  percentiles: from a histogram, at most 0.4 % off
+      estimate  memory: growth of the process's resident set, a lower
+                bound
     """
+    assert normal(REPORT) == normal(dedent(other))
     assert agrees(REPORT, dedent(other))
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        pytest.param("slow    ", "sluggish", id="another name"),
+        pytest.param("slow      ", "sluggish  ", id="another name"),
         pytest.param("  40      0", "  41      0", id="another count"),
         pytest.param("median     p95", "p95     median", id="another column"),
         pytest.param("  slow   ", "    slow ", id="another caller"),
         pytest.param("83.8ms   83.8ms", "83.8ms", id="a figure less"),
         pytest.param("\n\nmeasuring", "\nmeasuring", id="another paragraph"),
-        pytest.param("sampled executions only", "sampled executions", id="another note"),
+        pytest.param("most time: slow", "most time: quick", id="another culprit"),
+        pytest.param("from a histogram", "from a guess", id="another note"),
         pytest.param("processing", "handling", id="another word in a wrapped line"),
     ],
 )
@@ -366,8 +390,8 @@ def test_the_order_of_lines_counts_unless_a_page_says_so() -> None:
 
 @given(
     st.lists(st.sampled_from("abc"), max_size=6),
-    st.lists(st.sampled_from("abc"), max_size=3),
-    st.lists(st.sampled_from("abc"), max_size=3),
+    st.lists(st.sampled_from("abc"), min_size=1, max_size=3),
+    st.lists(st.sampled_from("abc"), min_size=1, max_size=3),
 )
 def test_a_cut_stands_for_any_lines(cut: list[str], head: list[str], tail: list[str]) -> None:
     """Whatever is left out in the middle, what is before and after it must be there."""
@@ -376,6 +400,7 @@ def test_a_cut_stands_for_any_lines(cut: list[str], head: list[str], tail: list[
     assert agrees(shown, actual)
     assert not agrees(shown, actual + "d\n")
     assert not agrees(f"d\n{shown}", actual)
+    assert not agrees(shown.replace(CUT, f"{CUT}\nd\n{CUT}"), actual)
 
 
 # Writing pages
@@ -387,7 +412,7 @@ def rewritten(page: str, folder: Path) -> str:
     for output in sorted(followed(page, folder), reverse=True):
         if CUT not in output.expected:
             first = output.line - 1
-            lines[first : first + output.expected.count("\n")] = [output.actual.rstrip("\n") + "\n"]
+            lines[first : first + output.expected.count("\n")] = [output.actual.rstrip("\n") + "\n" * bool(output.actual)]
     return "".join(lines)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextvars
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
+from functools import partial
 from time import thread_time_ns
 from typing import Any
 
@@ -13,7 +15,7 @@ from pluginhost.errors import DeadlineExceededError, PluginStateError
 from pluginhost.hookspecs import Task
 
 CANCELLING_S = 0.1
-"""How long a cancelled execution may take to end before it counts as abandoned."""
+"""How long a cancelled execution may take to end by itself, in seconds."""
 
 
 class InlineRunner:
@@ -70,7 +72,7 @@ class InlineRunner:
         try:
             thread.join(task.deadline)
             if self.is_async:
-                thread.join(CANCELLING_S)
+                thread.join(2 * CANCELLING_S)
         finally:  # the wait itself may be interrupted, as by Ctrl-C
             if not outcome and not failure:
                 self._abandon(thread)
@@ -81,7 +83,10 @@ class InlineRunner:
         raise self._overran(task, "it goes on in the background and cannot be stopped")
 
     async def arun(self, task: Task) -> Any:
-        """Await the implementation; at the deadline it is cancelled."""
+        """Await the implementation; at the deadline it is cancelled.
+
+        One that does not heed it is left where it waits a moment later, and never goes on.
+        """
         import asyncio
 
         awaitable: Any = self._call(task)
@@ -90,8 +95,11 @@ class InlineRunner:
         if task.deadline is None:
             return await awaitable
         try:
-            async with asyncio.timeout(task.deadline) as limit:
-                return await awaitable
+            async with (
+                asyncio.timeout(task.deadline + CANCELLING_S) as last,
+                asyncio.timeout(task.deadline) as limit,
+            ):
+                return await _Forsakable(awaitable, last.expired)
         except TimeoutError:
             if limit.expired():
                 raise self._overran(task, "it was cancelled") from None
@@ -132,6 +140,37 @@ class InlineRunner:
             hook="execute",
             remedy="give it more time, or find out what it waits for",
         )
+
+
+class _Forsakable:
+    """Awaits like its awaitable, but ends at a cancellation once `forsaken()` is true.
+
+    A coroutine that swallows `CancelledError` would keep its caller waiting for ever; but it only
+    runs while it is driven.
+    """
+
+    def __init__(self, awaitable: Awaitable[Any], forsaken: Callable[[], bool]) -> None:
+        self._awaitable = awaitable
+        self._forsaken = forsaken
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        steps: Any = self._awaitable.__await__()
+        step = partial(next, steps)
+        while True:
+            try:
+                awaited = step()
+            except StopIteration as stop:
+                return stop.value
+            try:
+                value = yield awaited
+            except BaseException as error:
+                if self._forsaken():
+                    with suppress(Exception):  # whatever it does about being closed
+                        steps.close()
+                    raise
+                step = partial(steps.throw, error)
+            else:
+                step = partial(next, steps) if value is None else partial(steps.send, value)
 
 
 async def in_thread(call: Callable[[], Any]) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from pluginhost.cli.comparison_lines import _by, _p
 from pluginhost.comparison import Comparison
 from pluginhost.report import PluginInfo, PluginState, Report, decode, write_report
 
@@ -116,6 +117,33 @@ def test_nothing_to_compare_is_not_called_fine(pluginhost: Run, save: Callable[.
     save("b.json", {"a": [9_000_000] * 4})
     last = pluginhost("compare", "a.json", "b.json").stdout.splitlines()[-1]
     assert last == "no plugin could be compared: 10 or more executions in both runs are needed"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [
+        pytest.param(1.0, "+0.0%", id="none"),
+        pytest.param(1.0949, "+9.5%", id="small"),
+        pytest.param(1.0996, "+10%", id="rounded up"),
+        pytest.param(0.5, "-50%", id="half"),
+        pytest.param(9.99, "+899%", id="large"),
+        pytest.param(10, "x10", id="a factor"),
+        pytest.param(1234.5, "x1,234", id="a large factor"),
+        pytest.param(3e7, "x3e+07", id="a factor beyond all"),
+    ],
+)
+def test_changes_are_written_short(ratio: float, text: str) -> None:
+    """Percent up to a factor of ten, then the factor; at most seven columns."""
+    assert _by(ratio) == text
+
+
+@pytest.mark.parametrize(
+    ("p_value", "text"),
+    [(0.0009, "<0.001"), (0.001, "0.001"), (0.0123, "0.012"), (1.0, "1.000")],
+)
+def test_p_values_are_written_with_three_digits(p_value: float, text: str) -> None:
+    """The smallest are not written out."""
+    assert _p(p_value) == text
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,12 @@ def test_plugins_are_completed_from_the_sources_given(plugin_folder: Any) -> Non
     ]
 
 
+def test_plugins_are_completed_from_entry_points_by_default(distribution: Any) -> None:
+    """Nothing but the name needs to be typed."""
+    distribution("words", "[pluginhost.plugins]\nqq-words = words_plugin\n")
+    assert [value for value, _ in _completed("run", "qq-")] == ["qq-words"]
+
+
 def test_a_bad_source_completes_nothing() -> None:
     """An error in the middle of a command line helps nobody."""
     assert _completed("run", "--source", "no/such/folder", "w") == []

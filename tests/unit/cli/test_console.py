@@ -170,6 +170,25 @@ def test_json_reaches_no_terminal_raw_and_keeps_its_meaning(value: str) -> None:
     assert json.loads(text) == {"a": value}
 
 
+def test_colours_do_not_break_lines_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that is longer than any terminal stays one line for the program that reads it."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    stream = _pipe()
+    Console(stream).show([(("word " * 60, "bad"),)])
+    assert click.unstyle(_text(stream)) == ("word " * 60).strip() + "\n"
+
+
+def test_a_closed_pipe_is_left_to_the_caller() -> None:
+    """It is no error to be told of."""
+
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    with pytest.raises(BrokenPipeError):
+        Console(Closed()).show(LINES)
+
+
 def test_a_full_disk_is_one_message() -> None:
     """Writing that fails ends the command with a message, not with a traceback."""
 

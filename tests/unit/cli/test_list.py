@@ -47,6 +47,20 @@ def test_list_as_a_whole(
     matches_snapshot("list.txt", result.stdout)
 
 
+@pytest.mark.parametrize("length", [1, 21, 22, 43, 44, 46, 47, 60, 100])
+def test_an_id_is_shown_whole_as_long_as_there_is_room(
+    pluginhost: Run, plugin_folder: Any, length: int
+) -> None:
+    """Ids are typed again; the summary gives way. Lines stay within 80 columns."""
+    plugin_id = "x" * length
+    manifest = f"[plugins.{plugin_id}]\nsummary = '{'words ' * 20}'"
+    folder = plugin_folder({f"{plugin_id}.py": "", "pluginhost.toml": manifest})
+    lines = pluginhost("list", "--source", folder).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert (plugin_id in lines[2].split()) is (length <= 46)
+    assert "discovered folder" in lines[2]
+
+
 @pytest.mark.usefixtures("in_folder")
 def test_json_has_all_that_is_known(pluginhost: Run, plugin_folder: Any) -> None:
     """It is a `PluginList`, with the sources that were asked."""

@@ -166,6 +166,8 @@ def test_an_unknown_plugin_suggests_a_near_one(pluginhost: Run, plugin_folder: A
         pytest.param({"a.py": WORKS, "b.py": READS}, [], "b (2 of 2)", id="one fails"),
         pytest.param({"a.py": WORKS, "c.py": "1 / 0"}, [], "c (failed)", id="one is broken"),
         pytest.param({"a.py": WORKS, "c.py": "1 / 0"}, ["a"], None, id="not asked for"),
+        pytest.param({"a.py": WORKS, "no id.py": ""}, ["a"], None, id="broken, not asked for"),
+        pytest.param({"a.py": WORKS, "no id.py": ""}, [], "no id (failed)", id="no valid id"),
     ],
 )
 def test_failures_count_on_request(
@@ -181,6 +183,23 @@ def test_failures_count_on_request(
     assert result.exit_code == (1 if culprits else 0)
     assert result.stderr == (f"Error: failed: {culprits}\n" if culprits else "")
     assert pluginhost("run", *wanted, "-s", folder, "-n", 2).exit_code == 0
+
+
+def test_a_missed_deadline_is_a_failure(pluginhost: Run, plugin_folder: Any) -> None:
+    """It counts with --fail-on-error."""
+    slow = WORKS.replace("return payload", "__import__('time').sleep(0.2)")
+    folder = plugin_folder({"slow.py": slow})
+    result = pluginhost("run", "-s", folder, "--deadline", "0.01", "--fail-on-error")
+    assert (result.exit_code, result.stderr) == (1, "Error: failed: slow (1 of 1)\n")
+
+
+def test_a_cost_budget_limits_the_sampling(pluginhost: Run, plugin_folder: Any) -> None:
+    """With none to spend, sampling ends as soon as its cost is known."""
+    arguments = ("run", "-s", plugin_folder({"a.py": WORKS}), "-n", 4000, "--json", "-")
+    arguments += ("--sampling-rate", "100%")
+    for options, all_sampled in (((), True), (("--cost-budget", "0"), False)):
+        report = decode(pluginhost(*arguments, *options).stdout, Report)
+        assert (report.performance.plugins[0].sampled_count == 4000) is all_sampled
 
 
 @pytest.mark.parametrize(

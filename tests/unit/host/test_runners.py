@@ -245,6 +245,78 @@ def test_an_asynchronous_one_is_cancelled_without_a_loop_too():
     wait_until(lambda: runner.abandoned == ())
 
 
+@pytest.mark.parametrize("awaited", [True, False], ids=["awaited", "run"])
+@pytest.mark.parametrize("again", [True, False], ids=["each", "once"])
+def test_a_cancellation_that_is_swallowed(awaited, again):
+    """The caller is back all the same, and the coroutine is not driven any further."""
+    seen = []
+
+    async def stubborn(payload):
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+        while again:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                seen.append("again")
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            seen.append("left")
+
+    runner = runner_of(stubborn, is_async=True)
+
+    async def main():
+        await asyncio.wait_for(runner.arun(task(deadline=SOON)), 30)
+
+    with pytest.raises(DeadlineExceededError, match="it was cancelled"):
+        asyncio.run(main()) if awaited else runner.run_with_deadline(task(deadline=SOON))
+    assert seen == (["cancelled"] if again else ["cancelled", "left"])
+    wait_until(lambda: runner.abandoned == ())
+
+
+def test_a_deadline_does_not_get_in_the_way_of_awaiting():
+    """Futures, tasks, timeouts and groups inside the plugin work as without a deadline."""
+
+    async def busy(payload):
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(double(i)) for i in range(3)]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.001):
+                await asyncio.Event().wait()
+        future = asyncio.get_running_loop().create_future()
+        future.set_result(7)
+        return [t.result() for t in tasks], await future, await asyncio.to_thread(sum, [1, 2])
+
+    runner = runner_of(busy, is_async=True)
+    assert asyncio.run(runner.arun(task(deadline=AMPLE))) == ([0, 2, 4], 7, 3)
+
+
+def test_cancelling_from_outside_is_no_deadline():
+    """A caller that is cancelled itself gets its cancellation, and so does the plugin."""
+    seen = []
+
+    async def endless(payload):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("cleaned up")
+
+    async def main():
+        running = asyncio.ensure_future(
+            runner_of(endless, is_async=True).arun(task(deadline=AMPLE))
+        )
+        await asyncio.sleep(0.01)
+        running.cancel()
+        await running
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(main())
+    assert seen == ["cleaned up"]
+
+
 def test_an_asynchronous_one_that_blocks_is_abandoned(gate):
     """What never lets go of the loop cannot be cancelled: the caller returns all the same."""
 

@@ -18,6 +18,8 @@ class Plugin:
         return payload
 """
 
+SLOTS = "    __slots__ = ('x',)\n    def __init__(self):\n        self.x = "
+
 ENTRY = '[plugins.a]\nentry = "a:Plugin"\n'
 
 
@@ -43,9 +45,9 @@ def unloaded(plugin_folder, make_host):
         pytest.param(
             CLEAN + "    def __init__(self):\n        self.itself = self\n", id="cycle-to-itself"
         ),
-        pytest.param(CLEAN + "    __slots__ = ('x',)\n", id="slots"),
+        pytest.param(CLEAN + SLOTS + "None\n", id="slots"),
         pytest.param(
-            CLEAN + "    __slots__ = ('x',)\n    def __init__(self):\n        self.x = self\n",
+            CLEAN + SLOTS + "self\n",
             id="slots-and-cycle",
         ),
     ],
@@ -68,7 +70,7 @@ def kept():
     return []
 
 
-@pytest.mark.parametrize("slots", ["", "    __slots__ = ('x',)\n"])
+@pytest.mark.parametrize("slots", ["", SLOTS + "None\n"], ids=["plain", "slots"])
 def test_an_instance_that_is_held_elsewhere(unloaded, kept, slots):
     """It is named by its class, and by what kind of thing holds it."""
     source = CLEAN.replace("return payload", "payload.append(self)") + slots
@@ -172,6 +174,28 @@ def test_an_execution_that_overran(unloaded):
         stop.set()
     assert thread == "thread 'pluginhost-a'"
     assert instance.startswith("instance of Plugin (held by ")
+
+
+@pytest.mark.parametrize("package", [False, True], ids=["file", "package"])
+def test_an_execution_that_is_still_going_on(plugin_folder, make_host, package):
+    """Unloading does not wait for it, and names the thread that it runs in."""
+    source = CLEAN.replace("return payload", "payload[0].set(); payload[1].wait()")
+    folder = plugin_folder(
+        {"a/__init__.py" if package else "a.py": source, "pluginhost.toml": ENTRY}, name="p\xe9"
+    )
+    host, begun, stop = make_host(folder), threading.Event(), threading.Event()
+    host.load("a")
+    thread = threading.Thread(
+        target=host.execute, args=("a", (begun, stop)), name="the application's", daemon=True
+    )
+    thread.start()
+    begun.wait(30)
+    try:
+        survivors = host.unload("a").survivors
+    finally:
+        stop.set()
+        thread.join(30)
+    assert survivors[0] == 'thread "the application\'s"'
 
 
 def test_threads_of_others_are_not_named(unloaded):
