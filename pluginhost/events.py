@@ -366,7 +366,6 @@ class PathGroup:
         "extras",
         "has_details",
         "max_ns",
-        "min_ns",
         "path",
         "total_ns",
     )
@@ -386,7 +385,6 @@ class PathGroup:
         self.durations_ns = durations_ns
         self.extras = extras
         self.total_ns = sum(durations_ns)
-        self.min_ns = min(durations_ns)
         self.max_ns = max(durations_ns)
 
     def first_start_ns(self) -> int:

@@ -41,6 +41,7 @@ _PENDING_LENGTH = 500 * RECORD_WIDTH
 _LONGEST_NS = 366 * 86_400 * 1_000_000_000
 _LATEST_NS = 1 << 62
 _SUCCESS = Status.SUCCESS
+_PLAIN_KINDS = (EventKind.PLUGIN_EXECUTE, EventKind.HOOK_CALL)
 
 
 class AnalyticsEngine:
@@ -127,7 +128,12 @@ class AnalyticsEngine:
                 remedy="give whole ns: a duration from 0 to a year, a time since the epoch",
             )
         detail = None
-        if event.status is not _SUCCESS or event.metadata or event.error_message:
+        if (
+            event.status is not _SUCCESS
+            or event.metadata
+            or event.error_message
+            or path.site.kind not in _PLAIN_KINDS
+        ):
             detail = detail_of(event)
         pending = self._pending
         pending.extend((path, end_ns - duration_ns, end_ns, 0, detail))
@@ -285,7 +291,7 @@ class AnalyticsEngine:
                 )
         tree = self._by_hand
         above = tree.root if event.parent is None else tree.root[event.parent]
-        path = above[tree.site(event.kind, event.plugin_id, event.hook)]
+        path = above[tree.site(EventKind(event.kind), event.plugin_id, event.hook)]
         self._paths_by_hand[event.plugin_id, event.hook, event.parent, event.kind] = path
         return path
 

@@ -36,6 +36,12 @@ from pluginhost.cli.options import share
     help="How likely a change may be found where there is none, over all plugins together.",
 )
 @click.option(
+    "--relative",
+    is_flag=True,
+    help="Where most plugins changed alike, judge each against that: for runs on machines that"
+    " are not equally fast.",
+)
+@click.option(
     "--fail-on-regression",
     is_flag=True,
     help="Exit with 1 when a plugin is slower, fails more often, or cannot be loaded any more.",
@@ -48,6 +54,7 @@ def command(
     min_effect: float,
     min_difference: float,
     alpha: float,
+    relative: bool,
     fail_on_regression: bool,
     as_json: bool,
 ) -> None:
@@ -69,6 +76,7 @@ def command(
         min_effect=min_effect,
         alpha=alpha,
         min_difference_ns=ns_of_seconds(min_difference, "the minimum difference"),
+        relative=relative,
     )
     if as_json:
         Console().data(encode(comparison))

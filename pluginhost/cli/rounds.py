@@ -13,7 +13,7 @@ from typing import Self
 
 import msgspec
 
-from pluginhost.errors import PluginHostError, PluginStateError
+from pluginhost.errors import PluginHostError
 from pluginhost.host.host import PluginHost
 from pluginhost.observation import observe
 from pluginhost.printable import printable
@@ -110,8 +110,10 @@ class Rounds:
         self.done = 0
 
     def begin(self, plugin_ids: Sequence[str]) -> None:
-        """Take the plugins that are to be executed."""
-        self._active = list(plugin_ids)
+        """Take the plugins that are to be executed; those that cannot be are `idle`."""
+        able = set(self._host.executable)
+        self._active = [plugin_id for plugin_id in plugin_ids if plugin_id in able]
+        self.idle = [plugin_id for plugin_id in plugin_ids if plugin_id not in able]
 
     @property
     def total(self) -> int:
@@ -122,7 +124,7 @@ class Rounds:
         """Execute everything, or until `stopped()`."""
         for _ in range(self._plan.repeat):
             for payload in self._plan.payloads:
-                for plugin_id in self._active.copy():
+                for plugin_id in self._active:
                     if stopped():
                         return
                     self._execute(plugin_id, payload)
@@ -132,11 +134,6 @@ class Rounds:
             self._host.execute(plugin_id, payload, deadline=self._plan.deadline)
         except KeyboardInterrupt:
             raise
-        except PluginStateError as error:
-            if error.plugin_id == plugin_id and error.hook == "execute":  # it never began
-                self._active.remove(plugin_id)
-                self.idle.append(plugin_id)
-                return
         except BaseException:  # noqa: S110  # SystemExit too: one plugin must not end the run
             pass
         self.done += 1

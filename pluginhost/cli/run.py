@@ -118,8 +118,10 @@ def command(
     finally:
         progress.close()
     where = ", ".join(sources)
-    _show(outcome, where, as_json=json_file == "-")
-    _write(outcome.report, save, None if json_file == "-" else json_file)
+    try:  # first of all, what is to be kept is kept
+        _write(outcome.report, save, None if json_file == "-" else json_file)
+    finally:
+        _show(outcome, where, as_json=json_file == "-")
     code = _verdict(outcome, where, plan.plugin_ids, fail_on_error=fail_on_error)
     click.get_current_context().exit(code)
 

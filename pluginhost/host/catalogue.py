@@ -63,7 +63,7 @@ class Catalogue:
                 plugin_id=plugin_id,
                 remedy=f"did you mean {' or '.join(map(repr, near))}?"
                 if near
-                else "see what discover() lists",
+                else "discover(), or 'pluginhost list', shows what there is",
             ) from None
 
     def with_required(self, plugin_id: str) -> dict[str, PluginInfo]:

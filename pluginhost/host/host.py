@@ -88,6 +88,11 @@ class PluginHost:
         return self._catalogue.rejected
 
     @property
+    def executable(self) -> tuple[str, ...]:
+        """The ids of the loaded plugins that implement `execute`, in the order they were loaded."""
+        return tuple(plugin_id for plugin_id in self._loaded if plugin_id in self._runners)
+
+    @property
     def hook(self) -> pluggy.HookRelay:
         """The application's own 1:N hooks: `host.hook.NAME(...)` calls every implementation."""
         return self.manager.hook

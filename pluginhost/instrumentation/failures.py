@@ -34,7 +34,7 @@ def _status_of(error: BaseException, plugin_id: str) -> Status:
     if isinstance(error, DeadlineExceededError) and error.plugin_id == plugin_id:
         return Status.TIMEOUT
     asyncio: Any = sys.modules.get("asyncio")
-    if isinstance(error, GeneratorExit) or (
+    if isinstance(error, (GeneratorExit, KeyboardInterrupt)) or (
         asyncio is not None and isinstance(error, asyncio.CancelledError)
     ):
         return Status.CANCELLED

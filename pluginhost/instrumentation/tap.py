@@ -71,12 +71,15 @@ class HookTapSource:
         """Keep nothing of one plugin while it is unloaded, so that it can be freed."""
         self._leaving |= {plugin_id}
         try:
-            for hook, (registered, _) in list(self._prepared.items()):
-                if any(impl.plugin_name == plugin_id for impl in registered):
-                    self._prepared.pop(hook, None)
+            self._forget(plugin_id)  # a call of its own: variables here would live on meanwhile
             yield
         finally:
             self._leaving -= {plugin_id}
+
+    def _forget(self, plugin_id: str) -> None:
+        for hook, (registered, _) in list(self._prepared.items()):
+            if any(impl.plugin_name == plugin_id for impl in registered):
+                self._prepared.pop(hook, None)
 
     def _execute(
         self,

@@ -142,6 +142,18 @@ def test_a_reader_that_goes_away_ends_the_command_silently(plugin_folder: Any) -
     assert process.returncode == 141
 
 
+def test_a_run_is_saved_though_its_reader_goes_away(plugin_folder: Any, tmp_path: Path) -> None:
+    """`run --save FILE | head` keeps the run."""
+    folder = plugin_folder({"a.py": PLUGIN.format("pass")})
+    saved = tmp_path / "run.json"
+    with subprocess.Popen(
+        [*COMMAND, "run", "--source", folder, "--save", saved], stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+    assert process.returncode == 141
+    assert read_report(saved).performance.plugins[0].execution_count == 1
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_a_full_disk_is_told_in_one_line(plugin_folder: Any) -> None:
     """Not in a traceback, nor twice."""

@@ -135,6 +135,7 @@ def matches_snapshot(request: pytest.FixtureRequest) -> Callable[[str, str], Non
         if os.environ.get("UPDATE_SNAPSHOTS") == "1":
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        assert text == path.read_text(encoding="utf-8")
+        kept = path.read_text(encoding="utf-8")
+        assert text == kept, f"if that is meant, run again with UPDATE_SNAPSHOTS=1: {path.name}"
 
     return check

@@ -347,6 +347,40 @@ def test_plugins_that_did_not_move_alike_do_not(
     assert comparison.notes == ()
 
 
+def test_relative_takes_out_what_plugins_have_in_common(report_of: ReportOf) -> None:
+    """On a machine that is 30 % slower, only the plugin that is slower still is to blame."""
+    before = report_of({f"p{i}": [1_000_000] * 50 for i in range(5)})
+    after = report_of({f"p{i}": [1_300_000 if i else 3_000_000] * 50 for i in range(5)})
+    comparison = compare(before, after, relative=True)
+    (culprit,) = comparison.regressions
+    assert culprit.plugin_id == "p0"
+    assert culprit.ratio == pytest.approx(3 / 1.3, rel=4 * RELATIVE_ERROR)
+    assert culprit.after.median_ns == pytest.approx(3e6, rel=RELATIVE_ERROR)
+    assert {c.verdict for c in comparison.changes[1:]} == {Verdict.UNCHANGED}
+    (note,) = comparison.notes
+    assert note.endswith("by about +30%: all changes are told against that")
+
+
+def test_relative_changes_nothing_where_plugins_have_nothing_in_common(
+    report_of: ReportOf,
+) -> None:
+    """One plugin alone has nobody to be judged against."""
+    old, new = report_of({"a": [1_000_000] * 50}), report_of({"a": [1_300_000] * 50})
+    assert _only(compare(old, new, relative=True)) == _only(compare(old, new))
+
+
+def test_relative_leaves_error_rates_and_untested_plugins_alone(report_of: ReportOf) -> None:
+    """Failing more is nobody's machine; what is new, gone or too few stays so."""
+    common = {f"p{i}": [1_000_000] * 50 for i in range(4)}
+    slower = {f"p{i}": [1_300_000] * 50 for i in range(4)}
+    before = report_of({**common, "gone": [1000] * 20, "few": [1000]})
+    after = report_of({**slower, "new": [1000] * 20, "few": [1000]}, errors={"p1": 30})
+    comparison = compare(before, after, relative=True)
+    assert [c.plugin_id for c in comparison.regressions] == ["p1"]
+    others = {c.plugin_id: c.verdict for c in comparison.changes if c.plugin_id[0] != "p"}
+    assert others == {"gone": Verdict.GONE, "new": Verdict.NEW, "few": Verdict.TOO_FEW}
+
+
 @pytest.mark.parametrize(
     ("changed", "note"),
     [

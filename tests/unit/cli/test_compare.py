@@ -146,6 +146,17 @@ def test_p_values_are_written_with_three_digits(p_value: float, text: str) -> No
     assert _p(p_value) == text
 
 
+def test_a_slower_machine_is_no_regression_when_judged_relatively(
+    pluginhost: Run, save: Callable[..., None]
+) -> None:
+    """With --relative, what all plugins have in common does not fail."""
+    save("a.json", {i: [1_000_000] * 40 for i in "abcd"})
+    save("b.json", {i: [1_400_000] * 40 for i in "abcd"})
+    arguments = ("compare", "a.json", "b.json", "--fail-on-regression")
+    assert pluginhost(*arguments).exit_code == 1
+    assert pluginhost(*arguments, "--relative").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [

@@ -130,6 +130,26 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_run(
     assert result.stdout == ""
 
 
+def test_a_report_that_cannot_be_saved_is_shown_all_the_same(
+    pluginhost: Run, plugin_folder: Any, tmp_path: Path
+) -> None:
+    """Exit code 3, and nothing that was measured is lost."""
+    removes = f"""
+        import pathlib
+        import pluginhost
+
+        @pluginhost.hookimpl
+        def execute(payload):
+            pathlib.Path({str(tmp_path / "away")!r}).rmdir()
+        """
+    (tmp_path / "away").mkdir()
+    folder = plugin_folder({"a.py": removes})
+    result = pluginhost("run", "-s", folder, "--save", tmp_path / "away" / "run.json")
+    assert result.exit_code == 3
+    assert result.stdout.startswith("Cost: 1 execution")
+    assert "run.json cannot be written: No such file or directory" in result.stderr
+
+
 def test_nothing_found_is_no_success(pluginhost: Run, tmp_path: Path) -> None:
     """Exit code 1, with what to do."""
     result = pluginhost("run", "--source", tmp_path)

@@ -348,7 +348,7 @@ def _driven(awaitable: Any, actions: list[Any]) -> list[object]:
             else:
                 seen.append(steps.send(action))
         except BaseException as error:
-            seen.append((type(error), error.args, type(error.__cause__), type(error.__context__)))
+            seen.append((type(error), error.args, type(error.__cause__)))
     with contextlib.suppress(BaseException):
         steps.close()
     return seen

@@ -17,7 +17,6 @@ import pytest
 from pluginhost.events import resident_bytes
 from pluginhost.instrumentation import readings
 
-
 OPEN_FILES = Path("/proc/self/fd")
 
 
