@@ -13,8 +13,9 @@ from benchmarks.goals import Goal
 from benchmarks.pairs import Case, compare, settle
 from pluginhost import AnalyticsEngine, AnalyticsEvent, EventBatch, EventKind
 from pluginhost.analytics.store import EventStore
-from pluginhost.events import CallTree, RawReading
+from pluginhost.events import CallTree
 from pluginhost.profiler.profile import PluginProfile
+from pluginhost.reading import RawReading
 
 APPEND_NS = 14.0
 """What `deque.append` took on the machine on which the goals in microseconds were set."""

@@ -112,20 +112,3 @@ class ReportFileError(PluginHostError):
     """A saved report is missing, truncated, not JSON, or of another schema version."""
 
     docs_slug = "reportfileerror"
-
-
-class MissingExtraError(PluginHostError, ImportError):
-    """An optional dependency is not installed; the message names the extra to install."""
-
-    docs_slug = "missingextraerror"
-
-    def __init__(self, what: str, extra: str) -> None:
-        super().__init__(
-            f"{what} is not installed",
-            remedy=f"install the extra: python -m pip install 'pluginhost[{extra}]'",
-        )
-        self.what = what
-        self.extra = extra
-
-    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
-        return type(self), (self.what, self.extra)

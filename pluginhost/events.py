@@ -7,23 +7,24 @@ who are in a hurry.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 from operator import ge, itemgetter, sub
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 import msgspec
 
+from pluginhost.reading import RawReading
+
 RECORD_WIDTH = 5
-"""A journal record: call path, start ns, end ns, thread ident, and None, a `RawReading` or a `Detail`.
+"""A journal record: call path, start ns, end ns, thread ident, and an extra.
+
+The extra is None, a `RawReading` or a `Detail`.
 
 Most records carry nothing in the last place; a `Detail` says more than readings alone can.
 """
-
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 class EventKind(StrEnum):
@@ -60,41 +61,6 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
     error_message: str | None
 
 
-RawReading = tuple[int, "bytes | int", "bytes | int", int, int, int, int, int]
-"""A `Reading` as it is taken: a plain tuple, with the memory gauge not yet parsed."""
-
-
-OTHERS_TOLERANCE_NS = 50_000
-"""CPU time of others during an execution up to which it counts as undisturbed."""
-
-
-class Reading(NamedTuple):
-    """The costly readings of one sampled execution; see `Reading.of`.
-
-    The resident set is a gauge of the whole process. Where `overlapped` is true, other threads or
-    asyncio tasks ran meanwhile, and its change says nothing certain about the plugin.
-    """
-
-    cpu_ns: int
-    rss_before_bytes: int
-    rss_after_bytes: int
-    others_cpu_ns: int
-    threads_before: int
-    threads_after: int
-    tasks_before: int
-    tasks_after: int
-
-    @classmethod
-    def of(cls, raw: RawReading) -> Reading:
-        """Return a reading as it is taken with its gauges in bytes."""
-        return cls(raw[0], resident_bytes(raw[1]), resident_bytes(raw[2]), *raw[3:])
-
-    @property
-    def overlapped(self) -> bool:
-        """Whether others used the CPU meanwhile for longer than the clocks can be off."""
-        return self.others_cpu_ns > OTHERS_TOLERANCE_NS
-
-
 class Detail(msgspec.Struct, frozen=True):
     """What only some records carry: a failure, readings, metadata, the asyncio task's name."""
 
@@ -111,8 +77,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened.
 
     `timestamp_ns` is the wall-clock time of its end, since the epoch; `start_ns` and `duration_ns`
-    are monotonic. `parent` is the id of the plugin it was called from (None at the top), and `path` names every
-    call from the top down to this one.
+    are monotonic. `parent` is the id of the plugin it was called from (None at the top),
+    `path` names every call from the top down to this one.
     """
 
     kind: EventKind
@@ -244,8 +210,8 @@ class EventBatch(Sequence[Event]):
     """Occurrences in the order in which they ended: columns of equal length, and events on demand.
 
     `paths` (call paths), `starts_ns`, `ends_ns`, `durations_ns` (monotonic ns), `thread_ids`, and
-    `extras` (None, a `RawReading` or a `Detail`; `is_plain` when all are None). A failed occurrence is followed, when the batch is read as
-    events, by a `plugin_error` event of its own at the moment of failure.
+    `extras` (None, a `RawReading` or a `Detail`; `is_plain` when all are None). A failed occurrence
+    is followed, when the batch is read as events, by a `plugin_error` event at the moment of failure.
     """
 
     def __init__(self, records: list[Any], epoch_offset_ns: int) -> None:
@@ -261,27 +227,21 @@ class EventBatch(Sequence[Event]):
         self.carrying = [position for position, extra in found if extra is not None]
         """The positions of the records that carry an extra."""
         self.has_details = Detail in {type(self.extras[i]) for i in self.carrying}
-        self._groups: tuple[PathGroup, ...] | None = None
-        self._executions: dict[str, PathGroup] | None = None
         self._events: tuple[Event, ...] | None = None
 
-    @property
+    @cached_property
     def groups(self) -> tuple[PathGroup, ...]:
         """The batch by call path, worked out once for all observers."""
-        if self._groups is None:
-            self._groups = tuple(_grouped(self))
-        return self._groups
+        return tuple(_grouped(self))
 
-    @property
+    @cached_property
     def executions(self) -> dict[str, PathGroup]:
         """The executions by plugin, from wherever they were called, in the order of their ends."""
-        if self._executions is None:
-            by_plugin: dict[str, list[PathGroup]] = {}
-            for group in self.groups:
-                if group.path.site.kind is EventKind.PLUGIN_EXECUTE:
-                    by_plugin.setdefault(group.path.site.plugin_id, []).append(group)
-            self._executions = {i: _merged(groups) for i, groups in by_plugin.items()}
-        return self._executions
+        by_plugin: dict[str, list[PathGroup]] = {}
+        for group in self.groups:
+            if group.path.site.kind is EventKind.PLUGIN_EXECUTE:
+                by_plugin.setdefault(group.path.site.plugin_id, []).append(group)
+        return {plugin_id: _merged(groups) for plugin_id, groups in by_plugin.items()}
 
     @cached_property
     def in_turn(self) -> bool:
@@ -360,16 +320,6 @@ class PathGroup:
     `has_details` tells whether it may hold a `Detail`.
     """
 
-    __slots__ = (
-        "durations_ns",
-        "ends_ns",
-        "extras",
-        "has_details",
-        "max_ns",
-        "path",
-        "total_ns",
-    )
-
     def __init__(
         self,
         path: CallPath,
@@ -445,11 +395,6 @@ def error_event(event: Event) -> Event:
 def label_of(site: CallSite) -> str:
     """Return the short name of a call: the plugin, and the hook where it is not plain execute."""
     return site.plugin_id if site.hook == "execute" else f"{site.plugin_id}:{site.hook}"
-
-
-def resident_bytes(raw: bytes | int) -> int:
-    """Return the resident set in bytes from a line of /proc/self/statm, or as already counted."""
-    return raw if isinstance(raw, int) else int(raw.split(b" ", 2)[1]) * _PAGE_BYTES
 
 
 _NO_DETAIL = Detail()

@@ -59,6 +59,8 @@ class Observation:
         """Return everything that is known now."""
         self.bus.flush()
         ended_ns = self._ended_ns if self._ended_ns is not None else self.bus.clock()
+        # Before the profiler's: its first report calibrates, which is not time observed.
+        analytics = self.analytics.report() if self.analytics else None
         return Report(
             name=self.host.name,
             created_timestamp_ns=time.time_ns(),
@@ -66,7 +68,7 @@ class Observation:
             environment=environment(),
             plugins=(*self.host.plugins.values(), *self.host.rejected),
             performance=self.profiler.report() if self.profiler else None,
-            analytics=self.analytics.report() if self.analytics else None,
+            analytics=analytics,
         )
 
     def performance_report(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from textwrap import wrap
 from typing import TypeVar
 
+from pluginhost.figures import compact, count, duration, of, percent, short
 from pluginhost.printable import ELLIPSIS, fitted, printable, width_of
 from pluginhost.report import (
     AggregateMetrics,
@@ -35,6 +36,7 @@ Column = tuple[str, int, Callable[[Row], Span]]
 
 _ROWS = 20
 _HOOK_ROWS = 10
+_STEPS = 3
 _FINDINGS = 5
 _FLAME_DEPTH = 6
 _FLAME_ROWS = 16
@@ -69,32 +71,10 @@ def analytics_lines(report: AnalyticsReport) -> Iterator[Line]:
     return map(_within_width, _analytics(report))
 
 
-def duration(ns: float) -> str:
-    """Return a duration with three digits and its unit."""
-    for factor, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "us")):
-        if ns >= 0.9995 * factor:
-            return f"{_three_digits(ns / factor)} {unit}"
-    return f"{ns:.0f} ns"
-
-
-def count(number: int) -> str:
-    """Return a number with its thousands apart."""
-    return f"{number:,}"
-
-
-def percent(share: float) -> str:
-    """Return a share (0.0-1.0) in percent; a small one is not called nothing."""
-    if 0 < share < 0.0005:
-        return "<0.1 %"
-    if 0.9995 <= share < 1:
-        return ">99.9 %"
-    return f"{100 * share:.1f} %"
-
-
 def _performance(report: PerformanceReport) -> Iterator[Line]:
     runs = sum(row.execution_count for row in report.plugins)
     failed = sum(map(_failures, report.plugins))
-    title = f"Cost: {_of(runs, 'execution')} of {_of(len(report.plugins), 'plugin')}"
+    title = f"Cost: {of(runs, 'execution')} of {of(len(report.plugins), 'plugin')}"
     title += f" in {duration(report.observed_ns)}"
     yield ((title, "title"), (f", {count(failed)} failed", "bad") if failed else ("", ""))
     if not report.plugins:
@@ -143,16 +123,16 @@ def _bottlenecks(found: Sequence[Bottleneck]) -> Iterator[Line]:
 def _cost_columns(rows: Sequence[AggregateMetrics]) -> Iterator[Column[AggregateMetrics]]:
     """Yield the columns that have something to say; the cells of each are narrower than it."""
     all_ns = sum(row.self_time_ns for row in rows) or 1
-    yield "runs", 7, lambda row: (_compact(row.execution_count), "")
-    yield "failed", 7, lambda row: (_compact(_failures(row)), "bad" if _failures(row) else "dim")
+    yield "runs", 7, lambda row: (compact(row.execution_count), "")
+    yield "failed", 7, lambda row: (compact(_failures(row)), "bad" if _failures(row) else "dim")
     if any(row.total_time_ns != row.self_time_ns for row in rows):
-        yield "total", 8, lambda row: (_short(row.total_time_ns), "")
-    yield "self", 9, lambda row: ("~" * row.concurrent_children + _short(row.self_time_ns), "")
+        yield "total", 8, lambda row: (short(row.total_time_ns), "")
+    yield "self", 9, lambda row: ("~" * row.concurrent_children + short(row.self_time_ns), "")
     yield "%", 4, lambda row: (f"{100 * row.self_time_ns / all_ns:.0f}", "")
-    yield "median", 8, lambda row: (_short(row.p50_duration_ns), "")
-    yield "p95", 8, lambda row: (_short(row.p95_duration_ns), "")
+    yield "median", 8, lambda row: (short(row.p50_duration_ns), "")
+    yield "p95", 8, lambda row: (short(row.p95_duration_ns), "")
     yield "CPU", 5, lambda row: (_cpu(row), "")
-    if any((row.peak_memory_bytes or 0) >= _NOTABLE_BYTES for row in rows):
+    if any(_grown_bytes(row) >= _NOTABLE_BYTES for row in rows):
         yield "memory", 8, lambda row: (_memory(row), "")
 
 
@@ -166,6 +146,11 @@ def _cpu(row: AggregateMetrics) -> str:
     return f"{100 * row.cpu_utilisation:.0f}%"
 
 
+def _grown_bytes(row: AggregateMetrics) -> float:
+    """Return what one sampled execution grew the process by, or all of them if that is more."""
+    return max(row.peak_memory_bytes or 0, (row.average_memory_bytes or 0) * row.memory_samples)
+
+
 def _memory(row: AggregateMetrics) -> str:
     peak = row.peak_memory_bytes
     if peak is None:
@@ -174,28 +159,34 @@ def _memory(row: AggregateMetrics) -> str:
 
 
 def _hooks(rows: Sequence[HookMetrics]) -> Iterator[Line]:
-    if not rows:
-        return
-    yield from _section(
-        f"{'Hooks, loads and unloads':<44}{'calls':>9}{'self':>9}{'total':>9}{'max':>9}"
-    )
-    for row in rows[:_HOOK_ROWS]:
+    steps = [row for row in rows if row.hook in ("load", "unload")]
+    if steps:
+        yield ()
+        longest = [f"{printable(r.plugin_id, 30)}:{r.hook} {short(r.self_time_ns)}" for r in steps]
+        most = ", ".join(longest[:_STEPS]) + (", ..." if len(steps) > _STEPS else "")
+        spent = duration(sum(row.self_time_ns for row in steps))
+        yield from _paragraph(f"loading and unloading: {spent}; {most}", indent=2)
+    hooks = [row for row in rows if row not in steps]
+    if hooks:
+        yield from _section(f"{'Hooks':<44}{'calls':>9}{'self':>9}{'total':>9}{'max':>9}")
+    for row in hooks[:_HOOK_ROWS]:
         name = fitted(f"{printable(row.plugin_id)}:{printable(row.hook)}", 43) + " "
-        times = f"{_short(row.self_time_ns):>9}{_short(row.total_time_ns):>9}"
-        yield ((f"{name}{_compact(row.call_count):>9}{times}{_short(row.max_duration_ns):>9}", ""),)
-    yield from _more(len(rows) - _HOOK_ROWS, "row")
+        times = f"{short(row.self_time_ns):>9}{short(row.total_time_ns):>9}"
+        yield ((f"{name}{compact(row.call_count):>9}{times}{short(row.max_duration_ns):>9}", ""),)
+    yield from _more(len(hooks) - _HOOK_ROWS, "row")
 
 
 def _flames(root: FlameGraphNode, observed_ns: int) -> Iterator[Line]:
     yield from _section("Where the time went (who called whom, inclusive)")
     nodes = list(_walk(root))
-    rows = [(depth, node) for depth, node in nodes if depth <= _FLAME_DEPTH]
+    smallest = root.duration_ns / 500  # less than that is not where the time went
+    rows = [(d, node) for d, node in nodes if d <= _FLAME_DEPTH and node.duration_ns >= smallest]
     largest = sorted(range(len(rows)), key=lambda i: -rows[i][1].duration_ns)[:_FLAME_ROWS]
     for depth, node in (rows[i] for i in sorted(largest)):  # callers take as long: they are there
         share = node.duration_ns / root.duration_ns
         bar = "█" * round(min(max(share, 0.0), 1.0) * _BAR)
         name = fitted("  " * depth + printable(node.name), 34)
-        yield ((f"{name}{_short(node.duration_ns):>9} {percent(share):>8} ", ""), (bar, "bar"))
+        yield ((f"{name}{short(node.duration_ns):>9} {percent(share):>8} ", ""), (bar, "bar"))
     yield from _more(len(nodes) - len(largest), "node")
     rest = observed_ns - root.duration_ns
     note = f"outside of plugins: {duration(rest)}, {percent(rest / max(observed_ns, 1))}"
@@ -220,21 +211,21 @@ def _overhead(overhead: Overhead) -> Iterator[Line]:
     if overhead.recording_ns is not None:
         text += f"; estimated: recording {duration(overhead.recording_ns)}"
     if overhead.reading_ns is not None and overhead.readings:
-        text += f", {_of(overhead.readings, 'reading')} {duration(overhead.reading_ns)}"
+        text += f", {of(overhead.readings, 'reading')} {duration(overhead.reading_ns)}"
     yield from _paragraph(text, indent=2)
 
 
 def _sampling(report: PerformanceReport, runs: int) -> Iterator[Line]:
     sampled = sum(row.sampled_count for row in report.plugins)
-    share = percent(sampled / runs) if sampled and runs else "0 %"
     asked = f"(sampling rate {percent(report.sampling_rate)})"
-    yield from _labelled("sampled", f"{share} of executions, for CPU and memory {asked}")
+    what = f"{count(sampled)} of {of(runs, 'execution')}, for CPU and memory {asked}"
+    yield from _labelled("sampled", what)
 
 
 def _analytics(report: AnalyticsReport) -> Iterator[Line]:
     evicted = f", {count(report.evicted_events)} evicted but counted"
-    title = f"Use: {_of(len(report.plugins), 'plugin')} in {duration(report.observed_ns)}"
-    title += f", {_of(report.stored_events, 'event')} kept"
+    title = f"Use: {of(len(report.plugins), 'plugin')} in {duration(report.observed_ns)}"
+    title += f", {of(report.stored_events, 'event')} kept"
     yield ((title + (evicted if report.evicted_events else ""), "title"),)
     if not report.plugins:
         yield (("no event was seen while it was observed", "dim"),)
@@ -257,13 +248,13 @@ def _blamed(report: AnalyticsReport) -> Iterator[Line]:
     worst = min(ran, key=lambda row: row.success_rate or 0.0, default=None)
     rate = 1.0 if worst is None else worst.success_rate or 0.0
     if worst is not None and rate < 1:
-        outcome = f"{percent(rate)} of {_of(worst.execution_count, 'execution')} succeeded"
+        outcome = f"{percent(rate)} of {of(worst.execution_count, 'execution')} succeeded"
         yield ((f"least reliable: {printable(worst.plugin_id, 30)}, {outcome}", "bad"),)
     certain = 0.05 / max(1, len(report.trends))  # of many plugins, one seems to rise by chance
     rising = [t for t in report.trends if _is_rising(t) and (t.p_value or 0.0) < certain]
     if rising:
         steepest = max(rising, key=lambda trend: trend.change_percent)
-        change = f"{_change(steepest)} over {_of(steepest.sample_size, 'execution')}"
+        change = f"{_change(steepest)} over {of(steepest.sample_size, 'execution')}"
         yield ((f"getting slower: {printable(steepest.plugin_id, 30)}, {change}", "bad"),)
     failed = [row for row in report.plugins if row.error_count and not row.execution_count]
     if failed:
@@ -273,11 +264,11 @@ def _blamed(report: AnalyticsReport) -> Iterator[Line]:
 
 def _use_columns(trends: Iterable[TrendAnalysis]) -> Iterator[Column[PluginStats]]:
     known = {trend.plugin_id: trend for trend in trends}
-    yield "runs", 7, lambda row: (_compact(row.execution_count), "")
-    yield "errors", 7, lambda row: (_compact(row.error_count), "bad" if row.error_count else "dim")
+    yield "runs", 7, lambda row: (compact(row.execution_count), "")
+    yield "errors", 7, lambda row: (compact(row.error_count), "bad" if row.error_count else "dim")
     yield "success", 9, _success
-    yield "average", 8, lambda r: (_short(t) if (t := r.average_execution_time_ns) else "-", "")
-    yield "at once", 8, lambda row: (_compact(row.peak_concurrency), "")
+    yield "average", 8, lambda r: (short(t) if (t := r.average_execution_time_ns) else "-", "")
+    yield "at once", 8, lambda row: (compact(row.peak_concurrency), "")
     yield "uptime", 8, lambda row: (f"{row.uptime_percent:.1f} %", "")
     yield "trend", 14, lambda row: _trend(known.get(row.plugin_id))
 
@@ -347,7 +338,7 @@ def _section(text: str) -> Iterator[Line]:
 
 def _more(hidden: int, what: str) -> Iterator[Line]:
     if hidden > 0:
-        yield ((f"... and {_of(hidden, f'more {what}')}, all in the JSON", "dim"),)
+        yield ((f"... and {of(hidden, f'more {what}')}, all in the JSON", "dim"),)
 
 
 def _labelled(label: str, text: str) -> Iterator[Line]:
@@ -373,28 +364,3 @@ def _wrapped(text: str, width: int) -> Iterator[str]:
             yield cut
             rest = rest[len(cut) :]
         yield rest
-
-
-def _of(number: int, what: str) -> str:
-    return f"{count(number)} {what}" if number == 1 else f"{count(number)} {what}s"
-
-
-def _compact(number: int) -> str:
-    """Return a count in at most six columns, exact under a million."""
-    for power, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
-        if number >= max(0.99995 * power, 1e6):
-            return f"{number / power:.1f}{unit}" if number < 999.95e12 else ">999T"
-    return str(number)
-
-
-def _short(ns: float) -> str:
-    """Return a duration in at most seven columns."""
-    if ns >= 359_995e9:
-        return f"{ns / 86_400e9:.0f}d" if ns < 86_400e9 * 99_999 else ">99999d"
-    if ns >= 99_995e9:
-        return f"{ns / 3600e9:.1f}h"
-    return duration(ns).replace(" ", "").replace(",", "")
-
-
-def _three_digits(value: float) -> str:
-    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:,.0f}"

@@ -59,8 +59,9 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExecutionMetrics(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution, with the wall-clock time of its end. CPU, memory, threads and tasks are None where it was not sampled.
+    """One execution, with the wall-clock time of its end.
 
+    CPU, memory, threads and tasks are None where it was not sampled.
     `memory_allocated_bytes` and `memory_released_bytes` are the growth and the shrinking of the
     process's resident set: an estimate, and not the plugin's own where `overlapped`. The
     message of a failure is kept for the last 100 failures of a plugin.

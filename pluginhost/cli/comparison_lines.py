@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 from pluginhost.cli.lines import indented
 from pluginhost.comparison import Comparison, ErrorChange, PluginChange, Run, Timing, Verdict
+from pluginhost.figures import count, duration, percent
 from pluginhost.printable import fitted, printable
-from pluginhost.rendering import Line, count, duration, percent
+from pluginhost.rendering import Line
 
 _STYLES = {Verdict.SLOWER: "bad", Verdict.FASTER: "good", Verdict.TOO_FEW: "dim"}
 

@@ -28,8 +28,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     payloads: tuple[Path | None, ...] = (None,)
     repeat: int = 1
     deadline: float | None = None
-    sampling_rate: float = 0.1
-    cost_budget: float | None = None
+    sampling_rate: float = 1.0
+    cost_budget: float | None = 0.05
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

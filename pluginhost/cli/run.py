@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 @click.option(
     "--sampling-rate",
     type=share,
-    default="10%",
+    default="100%",
     show_default=True,
     metavar="SHARE",
     help="Of how many executions to read CPU and memory; counts and durations are always exact.",
@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 @click.option(
     "--cost-budget",
     type=share,
+    default="5%",
+    show_default=True,
     metavar="SHARE",
     help="Sample less where measuring would cost more than this share of the run time.",
 )

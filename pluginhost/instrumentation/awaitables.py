@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from pluginhost.bus import EventBus
-from pluginhost.events import Detail, RawReading
+from pluginhost.events import Detail
 from pluginhost.instrumentation.failures import failure_of
 from pluginhost.instrumentation.nesting import Frame, begin_task, end_task
 from pluginhost.instrumentation.readings import (
@@ -19,6 +19,7 @@ from pluginhost.instrumentation.readings import (
     thread_cpu_ns,
 )
 from pluginhost.instrumentation.sampling import Sampler
+from pluginhost.reading import RawReading
 
 
 class timed_awaitable:  # noqa: N801  # used like a function

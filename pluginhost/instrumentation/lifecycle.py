@@ -11,7 +11,6 @@ import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from types import SimpleNamespace
 from typing import Any, Protocol
 
 import pluggy
@@ -86,6 +85,13 @@ class LifecycleSource:
                     self._host.lifecycle.unregister(wrapper)
 
 
+class _Plugin:
+    """What a lifecycle manager registers: hashed and compared by identity, as pluggy needs it."""
+
+    def __init__(self, pluginhost_execute: Callable[[str], Wrapper]) -> None:
+        self.pluginhost_execute = pluginhost_execute
+
+
 def wall_wrapper(bus: EventBus, current: ContextVar[Frame]) -> object:
     """Return a wrapper that times every execution: two clock readings and one journal record."""
     clock, journal, extend, drain = bus.clock, bus.journal, bus.journal.extend, bus.drain
@@ -126,7 +132,7 @@ def wall_wrapper(bus: EventBus, current: ContextVar[Frame]) -> object:
             drain()
         return result
 
-    return SimpleNamespace(pluginhost_execute=pluginhost_execute)
+    return _Plugin(pluginhost_execute)
 
 
 def sampled_wrapper(  # noqa: C901, PLR0915  # in line, for calls would be measured with the rest
@@ -213,7 +219,7 @@ def sampled_wrapper(  # noqa: C901, PLR0915  # in line, for calls would be measu
                 drain()
         return result
 
-    return SimpleNamespace(pluginhost_execute=pluginhost_execute)
+    return _Plugin(pluginhost_execute)
 
 
 def async_wrapper(bus: EventBus, sampler: Sampler, current: ContextVar[Frame]) -> object:
@@ -238,7 +244,7 @@ def elsewhere_wrapper(bus: EventBus, sampler: Sampler, current: ContextVar[Frame
             path, own = begin(current, plugin_id)
             sampled = sampler.random() < sampler.rate
             threads, tasks, before = thread_count(), task_count(), rss() if sampled else 0
-            process_start, start = process_cpu_ns(), bus.clock()
+            process_start, waiting_start, start = process_cpu_ns(), thread_cpu_ns(), bus.clock()
             failure = None
             try:
                 return (yield)
@@ -249,7 +255,8 @@ def elsewhere_wrapper(bus: EventBus, sampler: Sampler, current: ContextVar[Frame
                 end, used = bus.clock(), task.cpu_ns
                 reading = None
                 if sampled and used is not None:
-                    others_ns = process_cpu_ns() - process_start - used
+                    waiting = thread_cpu_ns() - waiting_start  # starting a thread is no other's
+                    others_ns = process_cpu_ns() - process_start - used - waiting
                     alive = threads + 1, thread_count() + 1, tasks, task_count()
                     reading = used, before, rss(), others_ns, *alive
                 extra = Detail(failure, reading) if failure is not None else reading

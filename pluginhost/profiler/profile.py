@@ -7,18 +7,10 @@ from itertools import chain, compress
 from operator import not_, sub
 from typing import Any, cast
 
-from pluginhost.events import (
-    OTHERS_TOLERANCE_NS,
-    Detail,
-    Extra,
-    Failure,
-    PathGroup,
-    RawReading,
-    Status,
-    resident_bytes,
-)
+from pluginhost.events import Detail, Extra, Failure, PathGroup, Status
 from pluginhost.histogram import DurationHistogram
 from pluginhost.profiler.history import ExecutionHistory
+from pluginhost.reading import OTHERS_TOLERANCE_NS, RawReading, resident_bytes
 from pluginhost.report import AggregateMetrics
 
 _QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)

@@ -290,7 +290,7 @@ def _estimates(rows: tuple[AggregateMetrics, ...], cut_paths: int) -> tuple[str,
     if any(row.memory_samples for row in rows):
         notes.append("memory: growth of the process's resident set, a lower bound")
     if any(row.sampled_count > row.memory_samples for row in rows):
-        notes.append("memory is left out where other threads or tasks were alive")
+        notes.append("memory is left out where other threads or tasks used the CPU")
     if any(row.concurrent_children for row in rows):
         notes.append("self time marked ~: a bound, its children ran side by side")
     if cut_paths:

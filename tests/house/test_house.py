@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import pluginhost
 from pluginhost.events import EventKind, Status
 from pluginhost.profiler.rules import RULES
 
@@ -68,7 +69,7 @@ def test_a_module_says_what_it_is_about(path: Path) -> None:
     """Its docstring is a sentence, or there is no code in it."""
     text = _text(path)
     tree = ast.parse(text)
-    assert not tree.body or (ast.get_docstring(tree) or "").strip().endswith((".", "?", "`"))
+    assert not tree.body or (ast.get_docstring(tree) or "").strip().endswith((".", "?", ")"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)
@@ -76,7 +77,8 @@ def test_no_module_inside_imports_the_public_face(path: Path) -> None:
     """The root gathers names for users; inside, each name is imported from its home."""
     for node in ast.walk(ast.parse(_text(path))):
         if isinstance(node, ast.ImportFrom):
-            assert node.module != "pluginhost"
+            names = {alias.name for alias in node.names}
+            assert node.module != "pluginhost" or names.isdisjoint(pluginhost.__all__)
         elif isinstance(node, ast.Import):
             assert "pluginhost" not in {alias.name for alias in node.names}
 
@@ -145,15 +147,15 @@ def test_nothing_names_the_machine_it_was_made_on() -> None:
     assert found == []
 
 
-def test_lines_are_at_most_a_hundred_columns() -> None:
-    """Code, tests and examples; what is in quotation marks for others to read may be longer."""
+def test_no_line_is_much_longer_than_a_hundred_columns() -> None:
+    """The formatter sees to code; strings and docstrings it leaves to their authors."""
     places = ("pluginhost", "plugins_example", "tests", "benchmarks")
     files = [path for place in places for path in (ROOT / place).rglob("*.py")]
     long = [
         f"{_name(path)}:{number}"
         for path in [*files, ROOT / "conftest.py"]
         for number, line in enumerate(_text(path).splitlines(), 1)
-        if len(line) > 100 and not re.search(r"[\"'#]", line)
+        if len(line) > 110
     ]
     assert files
     assert long == []

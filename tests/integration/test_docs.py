@@ -192,7 +192,7 @@ def followed(page: str, folder: Path) -> Iterator[Output]:
 # Comparing outputs
 
 _NOTE = r"  (?:sampled|estimate|left out)  "
-_WRAPPED = re.compile(rf"^(?:measuring cost|{_NOTE}).*(?:\n(?!{_NOTE})  .*)*", re.MULTILINE)
+_WRAPPED = re.compile(rf"^(?:measuring cost|loading and|{_NOTE}).*(?:\n(?!{_NOTE})  .*)*", re.MULTILINE)
 _BY_CHANCE = re.compile(
     r"^(?:  (?:estimate|left out)  (?:CPU|memory)\b.*|getting slower: .*|nothing failed, and .*)\n",
     re.MULTILINE,
@@ -208,6 +208,8 @@ _MEASURED = (
     (r"(?<=<time> <share>) -$", " <size>"),
     (r"(?:<0\.001|(?<![\w.])[01]\.\d{3})(?= )", "<p>"),
     (r", [\d,]+ readings? <time>", ""),
+    (r"sampled \d[\d,]* of", "sampled <count> of"),
+    (r"^(loading and unloading: <time>); .*$", r"\1; <the longest>"),
     (r" *█+$", ""),
 )
 
@@ -216,8 +218,8 @@ def normal(output: str) -> list[str]:
     """Return the lines of an output with placeholders for what differs from run to run.
 
     Times, sizes and shares do, how far apart the columns are, where a line full of figures is
-    wrapped, which executions happened to be sampled, and whether noise looks like a trend. Names,
-    counts and the order of lines do not.
+    wrapped, which executions happened to be sampled, which load took longest, and whether noise
+    looks like a trend. Names, other counts and the order of lines do not.
     """
     text = _WRAPPED.sub(lambda found: re.sub(r"\n +", " ", found[0]), output.rstrip() + "\n")
     text = re.sub(r"(?<=\S) {2,}", " ", _BY_CHANCE.sub("", text))

@@ -195,8 +195,8 @@ def errors(error: PluginHostError) -> None:
 def refused(host: PluginHost, event: Event) -> None:
     """What makes no sense is an error already here: strict mypy wants each ignore to be needed."""
     host.execute(plugin_id="a")  # type: ignore[call-arg]
-    Profiler(100, 0.1, 0.02)  # type: ignore[misc]
-    Thresholds(0.5)  # type: ignore[misc]
+    Profiler(100, 0.1, 0.02)  # type: ignore[call-arg]
+    Thresholds(0.5)  # type: ignore[call-arg]
     observe(42)  # type: ignore[arg-type]
     host.plugins["a"] = PluginInfo(id="a")  # type: ignore[index]
     event.duration_ns = 1  # type: ignore[misc]

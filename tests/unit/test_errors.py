@@ -9,7 +9,7 @@ import pickle
 import pytest
 
 from pluginhost import errors
-from pluginhost.errors import DeadlineExceededError, MissingExtraError, PluginHostError
+from pluginhost.errors import DeadlineExceededError, PluginHostError
 
 KINDS = [
     kind
@@ -21,8 +21,6 @@ each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name_
 
 def made(kind):
     """Return an error of this kind with all that it can say."""
-    if kind is MissingExtraError:
-        return MissingExtraError("rich", "cli")
     return kind("it broke", plugin_id="resize", hook="setup", remedy="mend it")
 
 
@@ -93,20 +91,11 @@ def test_every_error_is_documented(kind):
         pytest.param(errors.PluginNotFoundError, LookupError, id="not-found"),
         pytest.param(errors.DeadlineExceededError, TimeoutError, id="deadline"),
         pytest.param(errors.InvalidValueError, ValueError, id="invalid-value"),
-        pytest.param(errors.MissingExtraError, ImportError, id="missing-extra"),
     ],
 )
 def test_errors_are_what_python_would_raise(kind, builtin):
     """Code that knows only the builtin kinds catches ours."""
     assert issubclass(kind, builtin)
-
-
-def test_a_missing_extra_says_how_to_install_it():
-    """The remedy can be pasted into a shell."""
-    error = MissingExtraError("rich", "cli")
-    assert str(error) == (
-        "rich is not installed - install the extra: python -m pip install 'pluginhost[cli]'"
-    )
 
 
 def test_a_deadline_is_no_system_error():

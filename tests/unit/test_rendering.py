@@ -10,14 +10,12 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 from msgspec.structs import replace
 
+from pluginhost.figures import count, duration, percent
 from pluginhost.printable import width_of
 from pluginhost.rendering import (
     Line,
     analytics_lines,
     analytics_text,
-    count,
-    duration,
-    percent,
     performance_lines,
     performance_text,
     plain,
@@ -560,7 +558,7 @@ def test_thousands_of_plugins_are_cut_with_a_note() -> None:
     text = performance_text(performance(*rows, hooks=hooks))
     assert "... and 2,980 more plugins, all in the JSON" in text
     assert "... and 490 more rows, all in the JSON" in text
-    assert "... and 2,985 more nodes, all in the JSON" in text
+    assert "... and 3,000 more nodes, all in the JSON" in text  # each is under 0.2 % of all
     assert len(text.splitlines()) < 70
     use = analytics_text(analytics(*(stats(f"p{i}") for i in range(3_000))))
     assert "... and 2,980 more plugins, all in the JSON" in use
@@ -747,9 +745,9 @@ def test_what_measuring_cost_is_told(overhead: Overhead, lines: list[str]) -> No
 @pytest.mark.parametrize(
     ("rate", "sampled", "line"),
     [
-        pytest.param(0.0, 0, "0 % of executions", id="never"),
-        pytest.param(0.1, 4, "20.0 % of executions", id="some"),
-        pytest.param(1.0, 20, "100.0 % of executions", id="all"),
+        pytest.param(0.0, 0, "0 of 20 executions", id="never"),
+        pytest.param(0.1, 4, "4 of 20 executions", id="some"),
+        pytest.param(1.0, 20, "20 of 20 executions", id="all"),
     ],
 )
 def test_how_much_was_sampled_is_told(rate: float, sampled: int, line: str) -> None:

@@ -19,6 +19,7 @@ from hypothesis import given, settings, strategies as st
 from jsonschema import Draft202012Validator
 
 from pluginhost.analytics.records import AnalyticsExport
+from pluginhost.comparison import Comparison
 from pluginhost.errors import InvalidValueError, ReportFileError
 from pluginhost.host.manifest import Manifest
 from pluginhost.report import (
@@ -40,6 +41,8 @@ from pluginhost.report import (
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "schemas"
 PUBLISHED: Mapping[str, type[msgspec.Struct]] = {
+    "comparison": Comparison,
+    "plugin-list": PluginList,
     "report": Report,
     "performance-report": PerformanceReport,
     "analytics-report": AnalyticsReport,

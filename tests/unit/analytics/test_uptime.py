@@ -36,7 +36,7 @@ class Clock:
         return self.now_ns
 
 
-def uptime(steps: list[Step], now: int, *, engine: AnalyticsEngine | None = None) -> float:
+def uptime(steps: list[Step], now: int) -> float:
     """The uptime at `now` after steps of (kind, begin, end, status)."""
     clock = Clock()
     engine = AnalyticsEngine(wall_clock=clock)

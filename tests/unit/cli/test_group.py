@@ -118,7 +118,6 @@ def test_an_unknown_option_is_a_usage_error(pluginhost: Run) -> None:
         pytest.param(errors.PluginNotFoundError("no such plugin"), 2, id="plugin"),
         pytest.param(errors.InvalidValueError("nonsense"), 2, id="value"),
         pytest.param(errors.ReportFileError("not a report"), 3, id="file"),
-        pytest.param(errors.MissingExtraError("rich", "cli"), 3, id="extra"),
         pytest.param(KeyboardInterrupt(), 130, id="Ctrl-C"),
         pytest.param(BrokenPipeError(), 141, id="closed pipe"),
     ],

@@ -217,8 +217,8 @@ def test_a_cost_budget_limits_the_sampling(pluginhost: Run, plugin_folder: Any) 
     """With none to spend, sampling ends as soon as its cost is known."""
     arguments = ("run", "-s", plugin_folder({"a.py": WORKS}), "-n", 4000, "--json", "-")
     arguments += ("--sampling-rate", "100%")
-    for options, all_sampled in (((), True), (("--cost-budget", "0"), False)):
-        report = decode(pluginhost(*arguments, *options).stdout, Report)
+    for budget, all_sampled in (("100%", True), ("0", False)):
+        report = decode(pluginhost(*arguments, "--cost-budget", budget).stdout, Report)
         assert (report.performance.plugins[0].sampled_count == 4000) is all_sampled
 
 

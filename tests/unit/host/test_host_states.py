@@ -311,8 +311,14 @@ def test_what_is_gone_is_no_longer_listed(plugin_folder, make_host):
     [
         pytest.param("resise", "did you mean 'resize'?", id="one-letter"),
         pytest.param("checksums", "did you mean 'checksum'?", id="plural"),
-        pytest.param("zzzzzzzz", "discover(), or 'pluginhost list', shows what there is", id="nothing-near"),
-        pytest.param("checksum" * 10_000, "discover(), or 'pluginhost list', shows what there is", id="endless"),
+        pytest.param(
+            "zzzzzzzz", "discover(), or 'pluginhost list', shows what there is", id="nothing-near"
+        ),
+        pytest.param(
+            "checksum" * 10_000,
+            "discover(), or 'pluginhost list', shows what there is",
+            id="endless",
+        ),
     ],
 )
 @pytest.mark.parametrize("call", ["load", "unload", "reload", "execute"])

@@ -31,7 +31,7 @@ class Unspeakable(Exception):
     [
         pytest.param(ValueError("no"), Status.ERROR, id="an error"),
         pytest.param(SystemExit(3), Status.ERROR, id="SystemExit"),
-        pytest.param(KeyboardInterrupt(), Status.ERROR, id="Ctrl-C"),
+        pytest.param(KeyboardInterrupt(), Status.CANCELLED, id="Ctrl-C"),
         pytest.param(TimeoutError("slow"), Status.ERROR, id="a timeout of the plugin's own"),
         pytest.param(concurrent.futures.CancelledError(), Status.ERROR, id="a cancelled future"),
         pytest.param(asyncio.CancelledError(), Status.CANCELLED, id="a cancelled task"),
@@ -47,7 +47,9 @@ class Unspeakable(Exception):
 def test_an_exception_is_an_error_a_timeout_or_a_cancellation(
     error: BaseException, status: Status
 ) -> None:
-    """Only the host's deadline is a timeout, and only for the plugin whose deadline it was."""
+    """Only the host's deadline is a timeout, and only for the plugin whose deadline it was.
+
+    Stopped from outside, by its caller or by the user, it has not failed."""
     assert failure_of(error, "a").status is status
 
 

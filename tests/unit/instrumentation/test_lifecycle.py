@@ -17,6 +17,7 @@ import pytest
 
 from pluginhost import (
     Event,
+    EventBatch,
     EventKind,
     Host,
     PluginHost,
@@ -26,6 +27,7 @@ from pluginhost import (
     hookimpl,
     observe,
 )
+from pluginhost.reading import Reading
 
 HostOf = Callable[..., PluginHost]
 EventsOf = Callable[..., Callable[[], list[Event]]]
@@ -443,6 +445,36 @@ def test_cpu_time_is_that_of_the_plugins_thread(host_of: HostOf) -> None:
     assert lazy.duration_ns >= 30_000_000
 
 
+@pytest.mark.parametrize("kind", [Calls, AsyncCalls])
+def test_cpu_time_with_a_deadline_is_that_of_the_thread_it_runs_in(
+    host_of: HostOf, kind: type
+) -> None:
+    """The caller only waits, and what it uses meanwhile is not the plugin's."""
+    host = host_of(a=kind())
+    with observe(host, profiler=Profiler(sampling_rate=1.0)) as observation:
+        host.execute("a", lambda: _burn(0.03), deadline=20)
+        assert observation.profiler is not None
+        metrics = observation.profiler.get_metrics("a")
+        sums = observation.profiler.get_aggregates("a")
+    assert metrics.cpu_time_ns is not None
+    assert 30_000_000 <= metrics.cpu_time_ns < 45_000_000
+    assert metrics.duration_ns >= 30_000_000
+    assert sums.execution_count == 1
+
+
+def test_an_execution_that_overran_has_no_readings(host_of: HostOf) -> None:
+    """What it uses cannot be told while it goes on; its time until the deadline can."""
+    host, released = host_of(a=Calls()), threading.Event()
+    with observe(host, profiler=Profiler(sampling_rate=1.0)) as observation:
+        with pytest.raises(TimeoutError):
+            host.execute("a", lambda: released.wait(20), deadline=0.02)
+        released.set()
+        assert observation.profiler is not None
+        metrics = observation.profiler.get_metrics("a")
+    assert (metrics.status, metrics.cpu_time_ns) == (Status.TIMEOUT, None)
+    assert 20_000_000 <= metrics.duration_ns < 15_000_000_000
+
+
 def test_a_plugin_never_uses_more_cpu_than_there_was_time(host_of: HostOf) -> None:
     """However short, an execution's CPU share is between nothing and one core."""
     host = host_of(a=Calls())
@@ -480,6 +512,45 @@ def test_memory_that_a_plugin_keeps_is_seen_when_it_runs_alone(host_of: HostOf) 
     assert (metrics.rss_bytes or 0) > 32 << 20
     assert sums.peak_memory_bytes == metrics.memory_allocated_bytes
     assert sums.memory_samples == 1
+
+
+def test_memory_is_seen_with_a_deadline_too(host_of: HostOf) -> None:
+    """The growth is that of the process, wherever in it the plugin runs."""
+    host = host_of(keeper=Keeper())
+    with observe(host, profiler=Profiler(sampling_rate=1.0)) as observation:
+        host.execute("keeper", int, deadline=20)
+        assert observation.profiler is not None
+        metrics = observation.profiler.get_metrics("keeper")
+    assert 28 << 20 <= (metrics.memory_allocated_bytes or 0) < 40 << 20
+
+
+def test_what_the_waiting_thread_does_for_a_deadline_is_not_anothers_work(
+    host_of: HostOf,
+) -> None:
+    """Starting the plugin's thread, and wrappers around it, do not make its memory doubtful."""
+
+    class Application:
+        @hookimpl(wrapper=True)
+        def pluginhost_execute_elsewhere(self) -> Generator[None, Any, Any]:
+            _burn(0.03)
+            return (yield)
+
+    class Readings:
+        def __init__(self) -> None:
+            self.others_ns: list[int] = []
+
+        def observe(self, batch: EventBatch) -> None:
+            for extra in batch.extras:
+                assert isinstance(extra, tuple)
+                self.others_ns.append(Reading.of(extra).others_cpu_ns)
+
+    host, readings = host_of(a=Calls()), Readings()
+    host.lifecycle.register(Application())
+    with observe(host, profiler=Profiler(sampling_rate=1.0)) as observation:
+        observation.bus.subscribe(readings, live=False)
+        host.execute("a", int, deadline=20)
+    assert len(readings.others_ns) == 1
+    assert readings.others_ns[0] < 15_000_000
 
 
 def test_memory_that_is_given_back_is_seen_too(host_of: HostOf) -> None:

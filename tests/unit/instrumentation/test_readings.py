@@ -14,8 +14,8 @@ from textwrap import dedent
 import psutil
 import pytest
 
-from pluginhost.events import resident_bytes
 from pluginhost.instrumentation import readings
+from pluginhost.reading import resident_bytes
 
 OPEN_FILES = Path("/proc/self/fd")
 
@@ -61,7 +61,7 @@ def test_a_fork_reads_its_own_memory() -> None:
     program = """
         import os
         import psutil
-        from pluginhost.events import resident_bytes
+        from pluginhost.reading import resident_bytes
         from pluginhost.instrumentation.readings import rss_gauge
 
         gauge = rss_gauge()

@@ -234,7 +234,7 @@ def _outcome(call: Callable[[], object]) -> object:
         return _seen(error)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     plans=st.lists(_PLANS, min_size=1, max_size=6),
     steps=st.lists(
@@ -260,7 +260,7 @@ def test_a_tapped_manager_behaves_as_a_bare_one(
     assert _calls(collector) == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(plans=st.lists(_PLANS, min_size=1, max_size=5), hook=st.sampled_from(["first", "many"]))
 def test_a_failure_is_blamed_on_who_raised_it(plans: list[Plan], hook: str) -> None:
     """Wrappers that let an exception pass have not failed; those that raise another have."""

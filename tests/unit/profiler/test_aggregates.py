@@ -15,8 +15,9 @@ from hypothesis import given, settings, strategies as st
 
 from pluginhost import EventBatch, PluginHostError, Profiler, Status
 from pluginhost.errors import InvalidValueError, PluginNotFoundError
-from pluginhost.events import CallTree, Detail, Failure, Reading
+from pluginhost.events import CallTree, Detail, Failure
 from pluginhost.histogram import RELATIVE_ERROR
+from pluginhost.reading import Reading
 
 MIB = 1024 * 1024
 SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}

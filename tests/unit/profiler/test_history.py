@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from pluginhost import EventBatch, Profiler, Status
-from pluginhost.events import CallTree, Detail, Failure, Reading
+from pluginhost.events import CallTree, Detail, Failure
 from pluginhost.profiler.history import ExecutionHistory
+from pluginhost.reading import Reading
 from pluginhost.report import ExecutionMetrics, PerformanceSample
 
 EPOCH_NS = 1_700_000_000_000_000_000

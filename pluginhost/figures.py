@@ -1,0 +1,51 @@
+"""Figures as people read them: three digits and a unit."""
+
+from __future__ import annotations
+
+
+def duration(ns: float) -> str:
+    """Return a duration with three digits and its unit."""
+    for factor, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "us")):
+        if ns >= 0.9995 * factor:
+            return f"{_three_digits(ns / factor)} {unit}"
+    return f"{ns:.0f} ns"
+
+
+def count(number: int) -> str:
+    """Return a number with its thousands apart."""
+    return f"{number:,}"
+
+
+def percent(share: float) -> str:
+    """Return a share (0.0-1.0) in percent; a small one is not called nothing."""
+    if 0 < share < 0.0005:
+        return "<0.1 %"
+    if 0.9995 <= share < 1:
+        return ">99.9 %"
+    return f"{100 * share:.1f} %"
+
+
+def of(number: int, what: str) -> str:
+    """Return a number of things, with the plural where there is one."""
+    return f"{count(number)} {what}" if number == 1 else f"{count(number)} {what}s"
+
+
+def compact(number: int) -> str:
+    """Return a count in at most six columns, exact under a million."""
+    for power, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if number >= max(0.99995 * power, 1e6):
+            return f"{number / power:.1f}{unit}" if number < 999.95e12 else ">999T"
+    return str(number)
+
+
+def short(ns: float) -> str:
+    """Return a duration in at most seven columns."""
+    if ns >= 359_995e9:
+        return f"{ns / 86_400e9:.0f}d" if ns < 86_400e9 * 99_999 else ">99999d"
+    if ns >= 99_995e9:
+        return f"{ns / 3600e9:.1f}h"
+    return duration(ns).replace(" ", "").replace(",", "")
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:,.0f}"
