@@ -192,7 +192,9 @@ def followed(page: str, folder: Path) -> Iterator[Output]:
 # Comparing outputs
 
 _NOTE = r"  (?:sampled|estimate|left out)  "
-_WRAPPED = re.compile(rf"^(?:measuring cost|loading and|{_NOTE}).*(?:\n(?!{_NOTE})  .*)*", re.MULTILINE)
+_WRAPPED = re.compile(
+    rf"^(?:measuring cost|loading and|{_NOTE}).*(?:\n(?!{_NOTE})  .*)*", re.MULTILINE
+)
 _BY_CHANCE = re.compile(
     r"^(?:  (?:estimate|left out)  (?:CPU|memory)\b.*|getting slower: .*|nothing failed, and .*)\n",
     re.MULTILINE,
@@ -232,14 +234,21 @@ def agrees(expected: str, actual: str, *, any_order: bool = False) -> bool:
     """Whether both say the same; a line `[...]` stands for any lines, also none.
 
     With `any_order`, the lines of each paragraph may be in any order, and the top of the ranking
-    may be another.
+    may be another; a `[...]` in a paragraph stands for more lines of it.
     """
     said, printed = normal(expected), normal(actual)
     if any_order:
-        return _sorted_paragraphs(said) == _sorted_paragraphs(printed)
+        parts = [_sorted_paragraphs(said), _sorted_paragraphs(printed)]
+        return len(parts[0]) == len(parts[1]) and all(map(_has, *parts))
     pattern = re.escape("".join(f"{line}\n" for line in said))
     pattern = pattern.replace(re.escape(f"{CUT}\n"), r"(?:.*\n)*")
     return re.fullmatch(pattern, "".join(f"{line}\n" for line in printed)) is not None
+
+
+def _has(said: list[str], printed: list[str]) -> bool:
+    if CUT not in said:
+        return said == printed
+    return all(line in printed for line in said if line != CUT)
 
 
 def _sorted_paragraphs(lines: list[str]) -> list[list[str]]:

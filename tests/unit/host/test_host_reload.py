@@ -145,6 +145,21 @@ def test_the_manifest_is_read_anew(plugin_folder, make_host):
     assert host.plugins["b"].state is PluginState.LOADED
 
 
+def test_a_new_manifest_comes_with_new_code(distribution, make_host):
+    """Both are read anew together, for an installed package too."""
+    info = distribution(
+        "acme",
+        "[reload.plugins]\na = acme_both\n",
+        files={"acme_both/__init__.py": PLUGIN, "acme_both/pluginhost.toml": "[plugins.a]\n"},
+    )
+    host = make_host("entry-points:reload.plugins")
+    host.load("a")
+    edit(info.parent / "acme_both/__init__.py", "1000", "2000")
+    (info.parent / "acme_both/pluginhost.toml").write_text("[plugins.a]\nversion = '2'\n")
+    assert host.reload("a").version == "2"
+    assert host.execute("a") == 2000
+
+
 def test_setup_and_teardown_are_called(plugin_folder, make_host):
     """The old one is torn down before the new one is set up."""
     host = make_host(

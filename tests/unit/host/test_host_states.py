@@ -448,6 +448,20 @@ def test_a_source_that_raises_fails_alone(plugin_folder, make_host):
     assert host.plugins["source Raising"].remedy
 
 
+class Unspeakable(Exception):
+    """An error that fails once more when it is shown."""
+
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+def test_a_source_that_raises_the_unspeakable(make_host):
+    """An error whose own text raises is named by its type."""
+    host = make_host(Raising(Unspeakable()))
+    host.load_all()
+    assert "Unspeakable that cannot be shown" in host.plugins["source Raising"].error
+
+
 def test_an_interrupt_during_discovery_passes(make_host):
     """Ctrl-C is not a fault of the source."""
     host = make_host(Raising(KeyboardInterrupt()))
@@ -501,6 +515,18 @@ def test_a_setup_may_look_around(plugin_folder, make_host, call):
     assert states(host) == {"a": "loaded", "b": "loaded", "c": "loaded"}
     assert not isinstance(host.diary[0], Exception)
     assert [host.execute(plugin_id, 1) for plugin_id in "abc"] == [1, 1, 1]
+
+
+def test_a_setup_may_change_its_own_description(plugin_folder, make_host):
+    """What is on its way keeps its place, whatever discovery finds meanwhile."""
+    rewrite = "(open(host.manifest, 'w').write('[plugins.a]\\nversion=\"2\"\\n'), host.discover())"
+    folder = plugin_folder({"a.py": nested(rewrite), "pluginhost.toml": "[plugins.a]\n"})
+    host = make_host(folder)
+    host.diary, host.manifest = [], folder / "pluginhost.toml"
+    info = host.load("a")
+    assert (info.state, info.version) == ("loaded", None)
+    assert host.execute("a", 1) == 1
+    assert host.reload("a").version == "2"
 
 
 def test_a_setup_may_load_another(plugin_folder, make_host):
