@@ -18,8 +18,9 @@ from hypothesis import given, strategies as st
 import pluginhost.bus
 from pluginhost.bus import EventBus, Observer, Subscription
 from pluginhost.errors import InvalidValueError
-from pluginhost.events import EventBatch
+from pluginhost.events import Detail, EventBatch, Failure, Status
 
+FAILED = Detail(Failure(Status.ERROR, "ValueError", "no"))
 LONG_S = 20.0  # how long to wait for what must happen; only a failing test waits so long
 
 
@@ -62,10 +63,14 @@ def raising(error: BaseException) -> Recorder:
 
 
 def publish(bus: EventBus, *starts_ns: int) -> None:
-    """Append records to the journal as the instrumentation does, without draining."""
+    """Append records to the journal as the instrumentation does, without draining.
+
+    Every third one is of a failure: it is one record, although it makes two events.
+    """
     path = bus.tree.root["a"]
     for start_ns in starts_ns:
-        bus.journal.extend((path, start_ns, start_ns + 1, threading.get_ident(), None))
+        extra = None if start_ns % 3 else FAILED
+        bus.journal.extend((path, start_ns, start_ns + 1, threading.get_ident(), extra))
 
 
 @pytest.fixture
@@ -289,6 +294,30 @@ def test_a_recording_thread_does_not_wait_for_a_slow_observer(bus: EventBus) -> 
     bus.flush()
     assert recorder.starts == [1, 2]
     slow.join()
+
+
+def test_a_recording_thread_does_not_wait_while_observers_come_and_go(bus: EventBus) -> None:
+    """While another thread is starting the sources, a drain returns at once."""
+    starting, go_on = threading.Event(), threading.Event()
+
+    class SlowToStart(Source):
+        def start(self) -> None:
+            starting.set()
+            go_on.wait(LONG_S)
+
+    bus.add_source(SlowToStart())
+    publish(bus, 1)
+    newcomer = threading.Thread(target=bus.subscribe, args=(Recorder(),), kwargs={"live": False})
+    newcomer.start()
+    assert starting.wait(LONG_S)
+    publish(bus, 2)
+    started = time.monotonic()
+    bus.drain()
+    waited_s = time.monotonic() - started
+    go_on.set()
+    newcomer.join()
+    assert waited_s < LONG_S / 2
+    assert bus.pending == 1
 
 
 # Observers that fail

@@ -273,6 +273,14 @@ def test_a_tree_that_is_full_files_new_paths_at_the_top() -> None:
     assert tree.cut_paths == 1
 
 
+def test_a_path_that_another_thread_was_quicker_to_add_is_taken_as_it_is() -> None:
+    """Between missing it and adding it, somebody else may have."""
+    tree = CallTree()
+    first = tree.root["a"]
+    assert tree.grow(tree.root, "a") is first
+    assert tree.path_count == 2
+
+
 def test_threads_that_grow_the_tree_at_once_get_the_same_paths() -> None:
     """No call path is made twice, whoever comes first."""
     tree, ready = CallTree(), threading.Barrier(8)

@@ -519,7 +519,7 @@ def test_a_setup_may_look_around(plugin_folder, make_host, call):
 
 def test_a_setup_may_change_its_own_description(plugin_folder, make_host):
     """What is on its way keeps its place, whatever discovery finds meanwhile."""
-    rewrite = "(open(host.manifest, 'w').write('[plugins.a]\\nversion=\"2\"\\n'), host.discover())"
+    rewrite = "(host.manifest.write_text('[plugins.a]\\nversion=\"2\"\\n'), host.discover())"
     folder = plugin_folder({"a.py": nested(rewrite), "pluginhost.toml": "[plugins.a]\n"})
     host = make_host(folder)
     host.diary, host.manifest = [], folder / "pluginhost.toml"

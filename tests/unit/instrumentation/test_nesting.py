@@ -392,7 +392,9 @@ def test_a_chain_of_tasks_keeps_no_chain_of_ended_executions(host_of: HostOf) ->
         async def link(left: int) -> None:
             if left:
                 tasks[:] = [asyncio.create_task(host.aexecute("a", lambda: link(left - 1)))]
+                await asyncio.sleep(0)  # until it has begun, so that this one is its caller
             else:
+                await asyncio.sleep(0)
                 await asyncio.sleep(0)  # until the one before has ended
                 kept.set_result(kept_frames())
 

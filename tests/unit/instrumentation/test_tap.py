@@ -453,15 +453,16 @@ def test_calls_within_calls_have_their_callers_path() -> None:
 
 def test_plugins_that_come_and_go_between_calls_are_noticed() -> None:
     """The next call is timed for whoever is registered then."""
-    a, b = Greets("a"), Greets("b")
+    a, b, c = map(Greets, "abc")
     manager = _manager(a)
     with _tapped(manager) as (_, collector):
         manager.hook.many(x=1, y=2)
         manager.register(b, name="b")
         manager.hook.many(x=1, y=2)
         manager.unregister(a)
-        assert manager.hook.many(x=1, y=2) == ["b1"]
-    assert _calls(collector) == {("a", "many"): 2, ("b", "many"): 2}
+        manager.register(c, name="c")
+        assert manager.hook.many(x=1, y=2) == ["c1", "b1"]
+    assert _calls(collector) == {("a", "many"): 2, ("b", "many"): 2, ("c", "many"): 1}
 
 
 def test_what_is_registered_is_never_touched() -> None:
@@ -620,14 +621,14 @@ def test_a_monitor_that_came_later_may_stay() -> None:
     """pluggy's own monitoring above a tap that has left: calls are passed on, unrecorded."""
     manager, seen = _manager(Greets("a")), []
     before = manager._inner_hookexec
-    with _tapped(manager) as (_, collector):
+    with _tapped(manager) as (bus, collector):
         undo = manager.add_hookcall_monitoring(
             lambda *_: seen.append("before"), lambda *_: seen.append("after")
         )
         manager.hook.many(x=1, y=2)
     assert manager.hook.many(x=1, y=2) == ["a1"]
     assert seen == ["before", "after"] * 2
-    assert len(collector.events) == 1
+    assert (len(collector.events), bus.published) == (1, 1)
     undo()
     with _tapped(manager) as (_, collector):
         assert manager.hook.many(x=1, y=2) == ["a1"]
