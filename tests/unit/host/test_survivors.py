@@ -106,6 +106,9 @@ class Waiter(threading.Thread):
 
     def run(self):
         self.stop.wait()
+
+class Bare(threading.Thread):
+    pass
 """
 
 
@@ -117,6 +120,9 @@ class Waiter(threading.Thread):
             id="target",
         ),
         pytest.param("Waiter(payload).start()", id="subclass"),
+        pytest.param(
+            "Bare(target=payload.wait, name='waiter', daemon=True).start()", id="own-class-only"
+        ),
         pytest.param(
             "threading.Thread(target=lambda: wait(payload), name='waiter', daemon=True).start()",
             id="lambda",
@@ -174,6 +180,21 @@ def test_an_execution_that_overran(unloaded):
         stop.set()
     assert thread == "thread 'pluginhost-a'"
     assert instance.startswith("instance of Plugin (held by ")
+
+
+def test_an_execution_that_overran_in_code_of_others(distribution, plugin_folder, make_host):
+    """The host knows whose it is even when none of the plugin's own code is running."""
+    shared = "from pluginhost import hookimpl\n@hookimpl\ndef execute(payload): payload.wait()\n"
+    distribution("acme", None, files={"acme_overran.py": shared})
+    host = make_host(plugin_folder({"a.py": "from acme_overran import execute\n"}))
+    host.load("a")
+    stop = threading.Event()
+    try:
+        with pytest.raises(DeadlineExceededError):
+            host.execute("a", stop, deadline=0.01)
+        assert host.unload("a").survivors == ("thread 'pluginhost-a'",)
+    finally:
+        stop.set()
 
 
 @pytest.mark.parametrize("package", [False, True], ids=["file", "package"])

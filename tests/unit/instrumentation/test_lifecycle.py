@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any
 
+import pluggy
 import pytest
 
 from pluginhost import (
@@ -97,6 +98,10 @@ def test_exceptions_come_through_as_they_were_raised(
     error.__traceback__ = None
 
 
+@pytest.mark.skipif(
+    pluggy.__version__.startswith("1.5"),
+    reason="in pluggy 1.5 any new-style wrapper makes a RuntimeError of it (pluggy issue 544)",
+)
 @RATES
 def test_a_stop_iteration_comes_through_too(host_of: HostOf, rate: float) -> None:
     """Although it means something to generators, and the wrappers are generators."""
