@@ -10,6 +10,7 @@ import json
 import re
 from contextlib import suppress
 from enum import StrEnum
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -375,14 +376,19 @@ def _reason(error: OSError | ValueError) -> str:
 
 def json_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of one of these records."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | msgspec.json.schema(kind)
+    found: dict[str, Any] = _tidy(msgspec.json.schema(kind))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | found
+
+
+def _tidy(part: Any) -> Any:
+    """Return a part of a schema, its texts indented as Python 3.13 does: cut to the margin."""
+    if isinstance(part, dict):
+        return {k: cleandoc(v) if k == "description" else _tidy(v) for k, v in part.items()}
+    return [_tidy(each) for each in part] if isinstance(part, list) else part
 
 
 def ns_of_seconds(value: float, what: str, *, limit_s: float = 366 * 86_400.0) -> int:
-    """Return a duration given by hand, in seconds, as ns.
-
-    Refuses what cannot be a duration: not a number, infinite, negative, over a year.
-    """
+    """Return seconds given by hand as ns; refuses what is negative, not finite or over a year."""
     try:
         possible = type(value) is not bool and 0 <= value <= limit_s
     except TypeError:

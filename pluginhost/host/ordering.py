@@ -177,7 +177,7 @@ def _accepts(wanted: Requirement, version: str | None) -> bool:
 def _drop_soft(cycle: list[str], hard: dict[str, set[str]], soft: dict[str, set[str]]) -> bool:
     """Drop one `after` that takes part in the cycle; CycleError lists each node before its user."""
     for before, user in pairwise(cycle):
-        if before in soft[user] and before not in hard[user]:
+        if before in soft[user]:
             soft[user].discard(before)
             return True
     return False

@@ -229,6 +229,37 @@ def test_observations_come_and_go_while_plugins_run(host: PluginHost) -> None:
     assert _attached(host) == before
 
 
+def test_closing_while_a_plugin_that_is_being_loaded_reads_is_no_deadlock() -> None:
+    """One thread holds the lifecycle lock and wants the bus, the other the other way round."""
+    inside = threading.Event()
+
+    class Nosy:
+        @hookimpl
+        def setup(self) -> None:
+            inside.set()
+            time.sleep(0.05)  # until the other thread is closing
+            assert observation.profiler is not None
+            observation.profiler.get_all_aggregates()
+
+    class Source:
+        def discover(self) -> Iterator[Candidate]:
+            yield Candidate(info=PluginInfo(id="n"), load=lambda _fresh: Nosy(), module_name="")
+
+    host = PluginHost("test", sources=[Source()])
+    observation = observe(host)
+    observation.bus.subscribe(Counter())
+    loading = threading.Thread(target=host.load_all, daemon=True)
+    closing = threading.Thread(target=observation.close, daemon=True)
+    loading.start()
+    assert inside.wait(20)
+    closing.start()
+    loading.join(20)
+    closing.join(20)
+    assert not loading.is_alive()
+    assert not closing.is_alive()
+    assert host.plugins["n"].state == "loaded"
+
+
 def test_the_background_thread_is_there_for_live_observers_only(host: PluginHost) -> None:
     """Profiler and analytics are read on demand and need none."""
     before = threading.active_count()

@@ -133,6 +133,16 @@ def test_late_events_are_evicted_too(seed: int, max_events: int, disorder: int) 
     assert bag(got) == sum((bag(engine.get_events_by_type(k)) for k in EventKind), Counter())
 
 
+def test_events_that_come_the_newest_first() -> None:
+    """Each segment of the store is earlier than the one before it."""
+    events = random_events(4, 2_000, 0)
+    engine, known = told(events[::-1]), with_errors(events)
+    for start in range(9_900, 12_100, 100):
+        inside = [e for e in known if start * SECOND <= e.timestamp_ns < (start + 50) * SECOND]
+        assert bag(engine.get_events(start, start + 50)) == bag(inside)
+    assert bag(engine.get_events(0, 10**6)) == bag(known)
+
+
 def test_a_range_has_its_start_and_not_its_end() -> None:
     """Seconds since the epoch, with fractions."""
     event = AnalyticsEvent(kind=EXECUTE, plugin_id="a", timestamp_ns=5 * SECOND // 2)

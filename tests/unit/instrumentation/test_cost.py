@@ -145,5 +145,5 @@ def test_in_a_real_run_the_cost_stays_near_the_budget(host_of: HostOf) -> None:
     assert overhead.reading_ns is not None
     assert overhead.recording_ns is not None
     spent_ns = overhead.reading_ns + overhead.recording_ns  # without what noise adds to processing
-    assert spent_ns < 1.3 * budget * report.observed_ns
+    assert spent_ns < 1.6 * budget * report.observed_ns
     assert 0 < overhead.readings < 0.9 * count

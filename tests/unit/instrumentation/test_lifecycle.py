@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import sys
@@ -308,6 +309,31 @@ def test_executions_in_many_threads_are_all_counted(
     }
     assert Counter(e.thread_id for e in executions) == dict.fromkeys(idents, 250)
     assert {e.parent for e in executions} == {None}
+
+
+@RATES
+@pytest.mark.parametrize("kind", [Calls, AsyncCalls])
+def test_failures_fill_the_journal_no_further_than_successes(
+    host_of: HostOf, rate: float, kind: type
+) -> None:
+    """A plugin that fails for ever does not keep its records waiting for ever."""
+    host = host_of(a=kind())
+    fail = _raise(ValueError())
+
+    async def failing_for_long() -> None:
+        for _ in range(1_500):
+            with contextlib.suppress(ValueError):
+                await host.aexecute("a", fail)
+
+    with observe(host, profiler=Profiler(sampling_rate=rate)) as observation:
+        if kind is AsyncCalls:
+            asyncio.run(failing_for_long())
+        else:
+            for _ in range(1_500):
+                with contextlib.suppress(ValueError):
+                    host.execute("a", fail)
+        assert observation.bus.pending <= 1_001
+        assert observation.bus.published == 1_500
 
 
 # Times

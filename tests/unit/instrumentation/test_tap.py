@@ -548,6 +548,30 @@ def test_the_same_exception_object_comes_through() -> None:
     ]
 
 
+def test_failures_fill_the_journal_no_further_than_successes() -> None:
+    """Neither those of an implementation nor those of a wrapper wait for ever."""
+
+    class Fails:
+        name = "fails"
+
+        @impl
+        def many(self) -> None:
+            raise ValueError
+
+        @impl(wrapper=True)
+        def first(self) -> Generator[None, Any, Any]:
+            yield
+            raise ValueError
+
+    manager = _manager(Fails())
+    with _tapped(manager) as (bus, _):
+        for hook in (manager.hook.many, manager.hook.first):
+            for _ in range(1_200):
+                with pytest.raises(ValueError):
+                    hook(x=1, y=2)
+            assert bus.pending <= 1_001
+
+
 def test_a_hostile_name_is_made_safe() -> None:
     """Plugins may be registered under any text."""
     manager = _manager()

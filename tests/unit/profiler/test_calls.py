@@ -138,6 +138,8 @@ def test_the_costliest_stand_first_in_the_graph() -> None:
     graph = profiler.generate_flame_graph()
     assert [child.name for child in graph.children] == ["c", "a", "b"]
     assert (graph.name, graph.duration_ns, graph.self_ns) == ("all plugins", 4 * 10**9, 0)
+    assert graph.call_count == 0
+    assert Profiler().generate_flame_graph() == FlameGraphNode(name="all plugins", duration_ns=0)
 
 
 def test_a_caller_that_is_still_running_holds_its_children() -> None:
