@@ -83,11 +83,12 @@ class Observation:
         """Deliver what is pending and detach; the host is as it was. Closing twice does nothing."""
         if self._ended_ns is None:
             self._ended_ns = self.bus.clock()
-            self.bus.close()
-            if self.profiler is not None:
-                self.profiler.disconnect()
-            if self.analytics is not None:
-                self.analytics.disconnect()
+            try:
+                self.bus.close()
+            finally:
+                for part in (self.profiler, self.analytics):
+                    if part is not None:
+                        part.disconnect()
 
     def __enter__(self) -> Self:
         return self

@@ -55,7 +55,7 @@ def loading_order(
             return tuple(sorter.static_order()), broken
         except CycleError as error:
             cycle: list[str] = error.args[1]
-            if not _drop_soft(cycle, hard, soft):
+            if not _drop_soft(cycle, soft):
                 for member in set(cycle):
                     broken[member] = _cycle_error(member, cycle)
                     del hard[member], soft[member]
@@ -174,7 +174,7 @@ def _accepts(wanted: Requirement, version: str | None) -> bool:
         return False
 
 
-def _drop_soft(cycle: list[str], hard: dict[str, set[str]], soft: dict[str, set[str]]) -> bool:
+def _drop_soft(cycle: list[str], soft: dict[str, set[str]]) -> bool:
     """Drop one `after` that takes part in the cycle; CycleError lists each node before its user."""
     for before, user in pairwise(cycle):
         if before in soft[user]:

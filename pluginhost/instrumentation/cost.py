@@ -1,4 +1,4 @@
-"""What the measuring itself costs: calibrated once in this process, then multiplied."""
+"""What the measuring itself costs: calibrated once for an observation, then multiplied."""
 
 from __future__ import annotations
 

@@ -58,8 +58,8 @@ class Sampler:
         """Set the rate so that measuring stays within the budget.
 
         Over `elapsed_ns` there were `executions`, whose recording cost `fixed_ns` in all and whose
-        readings would each cost `reading_ns`. The rate moves half-way to its goal each time, so
-        that one odd period does not swing it.
+        readings would each cost `reading_ns`. The rate falls to its goal at once and rises
+        half-way to it each time, so that one idle period does not swing it.
         """
         if self.budget is None or not executions or elapsed_ns <= 0:
             return

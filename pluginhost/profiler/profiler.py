@@ -85,8 +85,10 @@ class Profiler:
         """Have `refresh()` deliver what is pending before anything is read.
 
         `overhead(observed_ns)` says what all the measuring cost; without it, a report knows only
-        of this profiler's own part.
+        of this profiler's own part. If nothing was recorded yet, what is observed begins now.
         """
+        if not self._profiles:
+            self._started_ns = self._clock()
         self._refresh = refresh
         self._overhead = overhead or self._own_overhead
         self._ended_ns = None

@@ -527,6 +527,39 @@ def test_among_many_plugins_chance_blames_nobody() -> None:
 # The tables
 
 
+def test_memory_that_adds_up_has_a_column_too() -> None:
+    """A leak of little by little, over the executions that were sampled."""
+    leaking = {"peak_memory_bytes": 2**20, "average_memory_bytes": 2.0**20}
+    steady = performance_text(performance(metrics("a", **leaking, memory_samples=9)))
+    leak = performance_text(performance(metrics("a", **leaking, memory_samples=10)))
+    assert "memory" not in table_of(steady)[0]
+    assert table_of(leak)[0].endswith("memory")
+
+
+def test_loads_and_unloads_are_one_line() -> None:
+    """With the longest by name, and how long all took; hooks have a table."""
+    steps = [
+        HookMetrics(
+            plugin_id=plugin_id,
+            hook=hook,
+            call_count=2,
+            error_count=0,
+            total_time_ns=9 * MS,
+            self_time_ns=self_ms * MS,
+            average_duration_ns=4.5 * MS,
+            max_duration_ns=5 * MS,
+        )
+        for plugin_id, hook, self_ms in (("a", "load", 8), ("b", "greet", 5), ("a", "unload", 2))
+    ]
+    text = performance_text(performance(metrics("a"), hooks=tuple(steps)))
+    assert "\nloading and unloading: 10.0 ms; a:load 8.00ms, a:unload 2.00ms\n" in text
+    assert table_of(text, "Hooks ")[1].split() == ["b:greet", "2", "5.00ms", "9.00ms", "5.00ms"]
+    assert len(table_of(text, "Hooks ")) == 2
+    many = performance(metrics("a"), hooks=(steps[0],) * 50)
+    line = next(x for x in performance_text(many).splitlines() if x.startswith("loading"))
+    assert line.startswith("loading and unloading: 400 ms; a:load 8.00ms, ")
+
+
 def test_empty_reports_say_so() -> None:
     """And still tell what measuring cost."""
     text = performance_text(performance())
@@ -613,6 +646,8 @@ def test_cpu_of_tiny_executions_is_left_out() -> None:
     assert row_of(text, "long")[-1] == "50%"
     assert row_of(text, "tiny")[-1] == "-"
     assert "left out  CPU where executions are too short to tell" in text
+    long = metrics("long", **sampled, average_duration_ns=50_000.0)
+    assert "left out" not in performance_text(performance(long))
     unknown = performance_text(performance(metrics("long")))
     assert row_of(unknown, "long")[-1] == "-"
     assert "left out" not in unknown

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from jsonschema import Draft202012Validator
 
+import pluginhost.report as report_module
 from pluginhost.analytics.records import AnalyticsExport
 from pluginhost.comparison import Comparison
 from pluginhost.errors import InvalidValueError, ReportFileError
@@ -397,6 +398,17 @@ def test_the_schema_refuses_what_is_not_a_report(report: Report) -> None:
     assert not validator.is_valid({k: v for k, v in document.items() if k != "observed_ns"})
     document["performance"]["plugins"][0]["execution_count"] = "2"
     assert not validator.is_valid(document)
+
+
+def test_records_cannot_be_changed() -> None:
+    """What one observer or reader is given, another one has, too."""
+    kinds = [k for k in vars(report_module).values() if isinstance(k, type(msgspec.Struct))]
+    public = [kind for kind in kinds if kind.__module__ == "pluginhost.report"]
+    settings_of = {
+        kind.__name__: kind.__struct_config__ for kind in public if kind.__name__[0] != "_"
+    }
+    assert len(settings_of) > 10
+    assert [name for name, config in settings_of.items() if not config.frozen] == []
 
 
 # Values given by hand

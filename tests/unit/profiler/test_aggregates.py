@@ -17,7 +17,7 @@ from pluginhost import EventBatch, PluginHostError, Profiler, Status
 from pluginhost.errors import InvalidValueError, PluginNotFoundError
 from pluginhost.events import CallTree, Detail, Failure
 from pluginhost.histogram import RELATIVE_ERROR
-from pluginhost.reading import Reading
+from pluginhost.reading import OTHERS_TOLERANCE_NS, Reading
 
 MIB = 1024 * 1024
 SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
@@ -215,6 +215,33 @@ def test_memory_is_growth_where_nobody_else_ran() -> None:
     assert got.peak_memory_bytes == 10 * MIB
     assert got.average_memory_bytes == pytest.approx((10 + 0 + 2) * MIB / 3)
     assert got.peak_rss_bytes == 900 * MIB
+
+
+@pytest.mark.parametrize(
+    ("others_cpu_ns", "disturbed"),
+    [
+        pytest.param(OTHERS_TOLERANCE_NS, False, id="as far as the clocks can be off"),
+        pytest.param(OTHERS_TOLERANCE_NS + 1, True, id="longer"),
+    ],
+)
+def test_others_that_hardly_ran_do_not_disturb(others_cpu_ns: int, disturbed: bool) -> None:
+    """The record of the execution and the sums agree on it."""
+    profiler = Profiler()
+    profiler.observe(batch_of(reading(others_cpu_ns=others_cpu_ns)))
+    assert profiler.get_metrics("a").overlapped is disturbed
+    assert profiler.get_aggregates("a").memory_samples == (0 if disturbed else 1)
+
+
+def test_estimates_are_named_where_there_are_any() -> None:
+    """Memory is a lower bound, and left out where others ran: each is said only where it is so."""
+    calm, disturbed = Profiler(), Profiler()
+    calm.observe(batch_of(reading()))
+    disturbed.observe(batch_of(reading(others_cpu_ns=10**9)))
+    calm_notes, disturbed_notes = (" ".join(p.report().estimates) for p in (calm, disturbed))
+    assert "a lower bound" in calm_notes
+    assert "memory is left out" not in calm_notes
+    assert "a lower bound" not in disturbed_notes
+    assert "memory is left out" in disturbed_notes
 
 
 def test_without_readings_nothing_is_claimed() -> None:

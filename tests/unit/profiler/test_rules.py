@@ -111,6 +111,16 @@ def test_cpu_counts_only_where_it_adds_up(self_time_ns: int, count: int) -> None
     assert len(findings(figures, Thresholds())) == count
 
 
+def test_a_finding_has_its_figures_in_words() -> None:
+    """What the operator reads."""
+    cpu, *_ = findings(metrics(cpu_utilisation=0.9, total_time_ns=2_500_000_000), Thresholds())
+    assert cpu.finding == "it computes for 90% of its 2.5 s"
+    memory, *_ = findings(growing(150 * MIB), Thresholds())
+    assert memory.finding == "one execution grew the process by 150 MiB (at least)"
+    slow, *_ = findings(taking(7.25), Thresholds())
+    assert slow.finding == "an average execution takes 7.2 s"
+
+
 def test_what_was_not_measured_is_no_finding() -> None:
     """Whatever the thresholds: None is not zero."""
     strictest = Thresholds(cpu_utilisation=0.0, cpu_min_total_s=0.0, memory_bytes=0)
