@@ -282,16 +282,18 @@ def test_observing_while_executing(plugin_folder, make_host):
     host.add_hookspecs(Specs)
     host.balance = []
     host.load_all()
-    done = threading.Event()
+    done, all_there = threading.Event(), threading.Barrier(4, timeout=60)
 
     def execute():
         count = 0
-        while not done.is_set():
+        all_there.wait()
+        while not (count and done.is_set()):
             assert host.execute("p0", 1) == 1
             count += 1
         return count
 
     def watch():
+        all_there.wait()
         try:
             for _ in range(30):
                 with observe(host) as observation:

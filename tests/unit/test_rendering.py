@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 from msgspec.structs import replace
 
-from pluginhost.figures import count, duration, percent
+from pluginhost.figures import compact, count, duration, percent, short
 from pluginhost.printable import width_of
 from pluginhost.rendering import (
     Line,
@@ -190,6 +190,7 @@ def test_a_duration_is_right_to_three_digits(ns: int) -> None:
         pytest.param(0.0005, "0.1 %", id="a little"),
         pytest.param(0.5, "50.0 %", id="half"),
         pytest.param(0.9994, "99.9 %", id="nearly"),
+        pytest.param(0.9995, ">99.9 %", id="would round to all"),
         pytest.param(0.99999, ">99.9 %", id="almost"),
         pytest.param(1.0, "100.0 %", id="all"),
     ],
@@ -197,6 +198,40 @@ def test_a_duration_is_right_to_three_digits(ns: int) -> None:
 def test_a_small_share_is_not_nothing_and_a_large_one_not_all(share: float, text: str) -> None:
     """One failure in a million must not read as 100 % success."""
     assert percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        pytest.param(0, "0", id="none"),
+        pytest.param(999_999, "999999", id="exact to a million"),
+        pytest.param(1_000_000, "1.0M", id="a million"),
+        pytest.param(999_949_999, "999.9M", id="below a thousand million"),
+        pytest.param(999_950_000, "1.0G", id="rounded up"),
+        pytest.param(999_949_999_999_999, "999.9T", id="the most"),
+        pytest.param(999_950_000_000_000, ">999T", id="more"),
+    ],
+)
+def test_a_count_takes_six_columns(number: int, text: str) -> None:
+    """Rounding never needs a seventh."""
+    assert compact(number) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        pytest.param(0.0015, "1.50ms", id="as always"),
+        pytest.param(99_994, "99994s", id="a day in seconds"),
+        pytest.param(99_995, "27.8h", id="hours"),
+        pytest.param(359_994, "100.0h", id="the most hours"),
+        pytest.param(359_995, "4d", id="days"),
+        pytest.param(86_400 * 99_998, "99998d", id="the most days"),
+        pytest.param(86_400 * 99_999, ">99999d", id="more"),
+    ],
+)
+def test_a_duration_takes_seven_columns(seconds: float, text: str) -> None:
+    """In the largest unit that it needs."""
+    assert short(seconds * 1e9) == text
 
 
 def test_a_count_has_its_thousands_apart() -> None:

@@ -118,6 +118,9 @@ def test_the_last_events_are_kept(seed: int, count: int, max_events: int) -> Non
     for kind in EventKind:
         assert list(engine.get_events_by_type(kind)) == [e for e in known if e.kind is kind]
     assert engine.report().stored_events == len(known)
+    for start in range(10_000 + count - max_events - 300, 10_000 + count, 97):
+        inside = [e for e in known if start * SECOND <= e.timestamp_ns < (start + 5) * SECOND]
+        assert list(engine.get_events(start, start + 5)) == inside
 
 
 @given(st.integers(0, 2**32), st.integers(1, 600), st.sampled_from([3, 2_000]))
@@ -269,6 +272,13 @@ def test_a_range_touches_only_the_segments_it_lies_in(
         assert len(found[0]) == pytest.approx(100, abs=jitter)
         assert done["between"] <= 4
         assert done["event"] == 0
+
+
+def test_no_event_falls_between_two_segments() -> None:
+    """Each is found by a range of its own, at the borders of segments, too."""
+    store = filled(10_000)
+    for number in range(10_000):
+        assert len(store.between(1_000 * number, 1_000 * number + 1)) == 1
 
 
 def test_a_plugins_events_are_made_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,6 +132,18 @@ def test_first_seen_is_the_earliest_beginning() -> None:
     assert stats.uptime_percent == 100.0
 
 
+def test_what_comes_late_does_not_move_a_load() -> None:
+    """The plugin was seen before it was loaded; since when it is loaded is known."""
+    tree = CallTree()
+    clock = Clock()
+    engine = AnalyticsEngine(wall_clock=clock)
+    load = tree.root[tree.site(LOAD, "a", "load")]
+    engine.observe(EventBatch([load, 100, 100, 1, Detail()], 0))
+    engine.observe(EventBatch([tree.root["a"], 50, 60, 1, None], 0))
+    clock.now_ns = 150
+    assert engine.get_plugin_stats("a").uptime_percent == 50.0
+
+
 def test_uptime_ends_with_the_observation() -> None:
     """What happens to the plugin afterwards is not known."""
     clock = Clock()

@@ -165,6 +165,14 @@ def test_history_is_bounded_in_memory_too() -> None:
     assert len(history) == 1_000
 
 
+def test_the_profilers_history_is_bounded_too() -> None:
+    """However long it observes."""
+    profiler = Profiler(100)
+    for first in range(1, 5_001, 50):
+        profiler.observe(batch_of("a", range(first, first + 50)))
+    assert profiler._profiles["a"].history.nbytes() <= 24 * (100 + 100 // 4)
+
+
 @pytest.mark.parametrize(
     ("share_read", "limit_bytes"),
     [
