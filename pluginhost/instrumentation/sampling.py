@@ -36,7 +36,6 @@ class Sampler:
         self.rate = rate
         self.budget = budget
         self.random = random
-        self.over_budget = False
 
     def gap(self) -> int:
         """Return after how many executions the next one is to be read, 1 or more.
@@ -64,6 +63,5 @@ class Sampler:
         if self.budget is None or not executions or elapsed_ns <= 0:
             return
         left = self.budget * elapsed_ns - fixed_ns
-        self.over_budget = left < 0
         goal = max(0.0, min(self.max_rate, left / (executions * max(reading_ns, 1.0))))
         self.rate = goal if goal < self.rate else (self.rate + goal) / 2
