@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import mmap
 import sys
 import threading
 import time
@@ -522,11 +523,14 @@ class Keeper:
     """Keeps 32 MiB more at every execution, and calls its payload."""
 
     def __init__(self) -> None:
-        self.kept: list[bytearray] = []
+        self.kept: list[mmap.mmap] = []
 
     @hookimpl
     def execute(self, payload: Callable[[], Any]) -> None:
-        self.kept.append(bytearray(b"x") * (32 << 20))
+        pages = mmap.mmap(-1, 32 << 20)  # fresh ones: the allocator may hold freed memory
+        for place in range(0, len(pages), mmap.PAGESIZE):
+            pages[place] = 1
+        self.kept.append(pages)
         payload()
 
 

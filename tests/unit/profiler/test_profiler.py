@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import threading
 import time
 from collections.abc import Callable
@@ -208,11 +209,14 @@ class Keeper:
     """Keeps as many bytes as its payload says, and touches every page."""
 
     def __init__(self) -> None:
-        self.kept: list[bytes] = []
+        self.kept: list[mmap.mmap] = []
 
     @hookimpl
     def execute(self, payload: int) -> None:
-        self.kept.append(b"x" * payload)
+        pages = mmap.mmap(-1, payload)  # fresh ones: the allocator may hold freed memory
+        for place in range(0, payload, mmap.PAGESIZE):
+            pages[place] = 1
+        self.kept.append(pages)
 
 
 def test_the_peak_memory_of_a_plugin_that_keeps_32_mib(host_of: HostOf) -> None:
