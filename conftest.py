@@ -1,7 +1,8 @@
 """Fixtures shared by the tests and by the programs in the documentation.
 
-`plugin_folder` writes plugins into a folder, `distribution` pretends to install one, and
-`make_host` makes hosts that are closed when the test is over.
+`plugin_folder` writes plugins into a folder, `distribution` pretends to install one, `make_host`
+makes hosts that are closed when the test is over, and `quiet` waits for the threads of earlier
+tests to end.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from textwrap import dedent
@@ -88,6 +90,15 @@ def make_host() -> Iterator[Callable[..., PluginHost]]:
     yield make
     for host in hosts:
         host.close()
+
+
+@pytest.fixture
+def quiet() -> None:
+    """Wait until no other thread is alive: threads and memory are figures of the whole process."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join(30)
+    assert threading.active_count() == 1, threading.enumerate()
 
 
 def _text_of(source: Any) -> Any:

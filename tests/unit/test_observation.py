@@ -260,6 +260,7 @@ def test_closing_while_a_plugin_that_is_being_loaded_reads_is_no_deadlock() -> N
     assert host.plugins["n"].state == "loaded"
 
 
+@pytest.mark.usefixtures("quiet")
 def test_the_background_thread_is_there_for_live_observers_only(host: PluginHost) -> None:
     """Profiler and analytics are read on demand and need none."""
     before = threading.active_count()

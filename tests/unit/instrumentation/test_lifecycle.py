@@ -550,6 +550,7 @@ def thrice(test: Callable[[HostOf], None]) -> Callable[[HostOf], None]:
 
 
 @thrice
+@pytest.mark.usefixtures("quiet")
 def test_memory_that_a_plugin_keeps_is_seen_when_it_runs_alone(host_of: HostOf) -> None:
     """Of 32 MiB that are kept, at least 28 are seen, in full and without doubt."""
     host = host_of(keeper=Keeper())
@@ -567,6 +568,7 @@ def test_memory_that_a_plugin_keeps_is_seen_when_it_runs_alone(host_of: HostOf) 
 
 
 @thrice
+@pytest.mark.usefixtures("quiet")
 def test_memory_is_seen_with_a_deadline_too(host_of: HostOf) -> None:
     """The growth is that of the process, wherever in it the plugin runs."""
     host = host_of(keeper=Keeper())
@@ -607,6 +609,7 @@ def test_what_the_waiting_thread_does_for_a_deadline_is_not_anothers_work(
 
 
 @thrice
+@pytest.mark.usefixtures("quiet")
 def test_memory_that_is_given_back_is_seen_too(host_of: HostOf) -> None:
     """A process that shrinks during an execution has released something."""
     keeper = Keeper()
@@ -621,6 +624,7 @@ def test_memory_that_is_given_back_is_seen_too(host_of: HostOf) -> None:
 
 
 @thrice
+@pytest.mark.usefixtures("quiet")
 def test_memory_is_doubted_while_another_thread_works(host_of: HostOf) -> None:
     """Then the growth may be anybody's: it is flagged and left out of the sums."""
     host, stop = host_of(keeper=Keeper()), threading.Event()
@@ -643,6 +647,7 @@ def test_memory_is_doubted_while_another_thread_works(host_of: HostOf) -> None:
     assert (sums.sampled_count, sums.memory_samples, sums.peak_memory_bytes) == (1, 0, None)
 
 
+@pytest.mark.usefixtures("quiet")
 def test_the_background_thread_of_a_live_observer_is_not_counted(host_of: HostOf) -> None:
     """Our own thread is nobody else: the plugin still runs alone."""
 
@@ -650,12 +655,13 @@ def test_the_background_thread_of_a_live_observer_is_not_counted(host_of: HostOf
         def observe(self, batch: Any) -> None:
             """Do nothing."""
 
-    host, alive = host_of(a=Calls()), threading.active_count()
+    host, before = host_of(a=Calls()), set(threading.enumerate())
     with observe(host, profiler=Profiler(sampling_rate=1.0)) as observation:
         observation.bus.subscribe(Listens(), live=True)
-        assert threading.active_count() == alive + 1
+        begun = {thread.name for thread in set(threading.enumerate()) - before}
         host.execute("a", int)
         assert observation.profiler is not None
         metrics = observation.profiler.get_metrics("a")
-    assert metrics.threads_at_start == metrics.threads_at_end == alive
+    assert begun == {"pluginhost-drain"}
+    assert metrics.threads_at_start == metrics.threads_at_end == 1
     assert metrics.overlapped is False
