@@ -13,7 +13,7 @@ from benchmarks.goals import Goal
 from benchmarks.pairs import Case, compare, settle
 from pluginhost import AnalyticsEngine, AnalyticsEvent, EventBatch, EventKind
 from pluginhost.analytics.store import EventStore
-from pluginhost.events import CallTree
+from pluginhost.calltree import CallTree
 from pluginhost.profiler.profile import PluginProfile
 from pluginhost.reading import RawReading
 

@@ -7,13 +7,9 @@ if TYPE_CHECKING:
     from pluginhost.analytics.engine import AnalyticsEngine as AnalyticsEngine
     from pluginhost.analytics.records import AnalyticsEvent as AnalyticsEvent
     from pluginhost.bus import EventBus as EventBus, Observer as Observer
+    from pluginhost.calltree import EventKind as EventKind
     from pluginhost.errors import PluginHostError as PluginHostError
-    from pluginhost.events import (
-        Event as Event,
-        EventBatch as EventBatch,
-        EventKind as EventKind,
-        Status as Status,
-    )
+    from pluginhost.events import Event as Event, EventBatch as EventBatch, Status as Status
     from pluginhost.hookspecs import Host as Host, hookimpl as hookimpl, hookspec as hookspec
     from pluginhost.host.host import PluginHost as PluginHost
     from pluginhost.observation import Observation as Observation, observe as observe
@@ -27,8 +23,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "analytics.engine": "AnalyticsEngine", "analytics.records": "AnalyticsEvent",
-    "bus": "EventBus Observer", "errors": "PluginHostError",
-    "events": "Event EventBatch EventKind Status", "hookspecs": "Host hookimpl hookspec",
+    "bus": "EventBus Observer", "calltree": "EventKind", "errors": "PluginHostError",
+    "events": "Event EventBatch Status", "hookspecs": "Host hookimpl hookspec",
     "host.host": "PluginHost", "observation": "Observation observe",
     "profiler.profiler": "Profiler", "profiler.rules": "Thresholds",
     "report": "PluginInfo PluginState Report",

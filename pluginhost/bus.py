@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+from pluginhost.calltree import CallTree
 from pluginhost.errors import InvalidValueError
-from pluginhost.events import RECORD_WIDTH, CallTree, EventBatch
+from pluginhost.events import RECORD_WIDTH, EventBatch
 from pluginhost.printable import printable
 
 

@@ -7,7 +7,6 @@ who are in a hurry.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
@@ -16,27 +15,11 @@ from typing import Any, overload
 
 import msgspec
 
+from pluginhost.calltree import CallPath, EventKind
 from pluginhost.reading import RawReading
 
 RECORD_WIDTH = 5
-"""A journal record: call path, start ns, end ns, thread ident, and an extra.
-
-The extra is None, a `RawReading` or a `Detail`.
-
-Most records carry nothing in the last place; a `Detail` says more than readings alone can.
-"""
-
-
-class EventKind(StrEnum):
-    """What an event is about."""
-
-    __hash__ = str.__hash__  # at C speed: kinds are keys wherever events are counted
-
-    PLUGIN_LOAD = "plugin_load"
-    PLUGIN_EXECUTE = "plugin_execute"
-    PLUGIN_ERROR = "plugin_error"
-    PLUGIN_UNLOAD = "plugin_unload"
-    HOOK_CALL = "hook_call"
+"""A journal record: call path, start ns, end ns, thread ident, and an extra (see `Extra`)."""
 
 
 class Status(StrEnum):
@@ -62,15 +45,24 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
 
 
 class Detail(msgspec.Struct, frozen=True):
-    """What only some records carry: a failure, readings, metadata, the asyncio task's name."""
+    """What only some records carry: a failure, readings, metadata, the asyncio task's name.
+
+    `cpu_ns` is that of a hook call which failed.
+    """
 
     failure: Failure | None = None
     reading: RawReading | None = None
     metadata: Mapping[str, str] | None = None
     task: str | None = None
+    cpu_ns: int | None = None
 
 
-Extra = RawReading | Detail | None
+Extra = RawReading | Detail | int | None
+"""What a record carries in its last place, most executions nothing.
+
+A hook call that returned carries whether it returned None, as a bool; where the CPU clock is read,
+as the lowest bit of an int whose other bits are its CPU time in ns (`extra >> 1`).
+"""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,115 +89,6 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     task: str | None = None
 
 
-class CallSite:
-    """One plugin's part in one kind of occurrence; compared by identity, so make each once."""
-
-    __slots__ = ("hook", "kind", "plugin_id")
-
-    def __init__(self, kind: EventKind, plugin_id: str, hook: str) -> None:
-        self.kind = kind
-        self.plugin_id = plugin_id
-        self.hook = hook
-
-    def __repr__(self) -> str:
-        return f"<CallSite {self.kind} {self.plugin_id}:{self.hook}>"
-
-
-class CallPath(dict["str | CallSite", "CallPath"]):
-    """A node of the calling-context tree: a call site together with everything it was called from.
-
-    The node is the mapping of its own children, so that the instrumentation finds the node for a
-    nested call with one subscript: `path[plugin_id]` for an execution, `path[site]` otherwise.
-    """
-
-    __slots__ = ("concurrent", "depth", "parent", "site", "tree")
-
-    def __init__(self, tree: CallTree, parent: CallPath | None, site: CallSite) -> None:
-        super().__init__()
-        self.tree = tree
-        self.parent = parent
-        self.site = site
-        self.depth: int = 0 if parent is None else parent.depth + 1
-        self.concurrent = False
-        """Whether calls made from here were seen to run side by side, in tasks or threads."""
-
-    def __missing__(self, key: str | CallSite) -> CallPath:
-        return self.tree.grow(self, key)
-
-    # A node, not a value. With all of object's own slots, and only then, look-ups and searches by
-    # node stay at C speed.
-    __hash__ = object.__hash__  # type: ignore[assignment]
-    __eq__ = object.__eq__
-    __ne__ = object.__ne__
-    __lt__: Any = vars(object)["__lt__"]
-    __le__: Any = vars(object)["__le__"]
-    __gt__: Any = vars(object)["__gt__"]
-    __ge__: Any = vars(object)["__ge__"]
-
-    def __repr__(self) -> str:
-        return f"<CallPath {' > '.join(self.names())}>"
-
-    def names(self) -> tuple[str, ...]:
-        """Return the names of all calls from the top to this one."""
-        here: CallPath | None = self
-        names: list[str] = []
-        while here is not None and here.parent is not None:
-            names.append(label_of(here.site))
-            here = here.parent
-        return tuple(reversed(names))
-
-    @property
-    def caller(self) -> str | None:
-        """The id of the plugin this was called from, None at the top."""
-        above = self.parent
-        return above.site.plugin_id if above is not None and above.parent is not None else None
-
-
-class CallTree:
-    """All call paths seen; it stops growing at `max_paths`, and each path at `max_depth`.
-
-    Beyond that a call is filed at the top level, without its callers, and counted in `cut_paths`:
-    reports say so.
-    """
-
-    def __init__(self, max_paths: int = 20_000, max_depth: int = 64) -> None:
-        self.max_paths = max_paths
-        self.max_depth = max_depth
-        self.cut_paths = 0
-        self.path_count = 1
-        self._lock = threading.RLock()
-        self._sites: dict[tuple[EventKind, str, str], CallSite] = {}
-        self.root = CallPath(self, None, self.site(EventKind.HOOK_CALL, "", ""))
-
-    def site(self, kind: EventKind, plugin_id: str, hook: str) -> CallSite:
-        """Return the one call site of these three."""
-        with self._lock:
-            key = (kind, plugin_id, hook)
-            found = self._sites.get(key)
-            if found is None:
-                found = self._sites[key] = CallSite(kind, plugin_id, hook)
-            return found
-
-    def execution_site(self, plugin_id: str) -> CallSite:
-        """Return the call site that the key `plugin_id` stands for."""
-        return self.site(EventKind.PLUGIN_EXECUTE, plugin_id, "execute")
-
-    def grow(self, parent: CallPath, key: str | CallSite) -> CallPath:
-        """Add and return the child of `parent` under `key`; called when it is not there yet."""
-        with self._lock:
-            found = parent.get(key)
-            if found is not None:
-                return found
-            full = self.path_count >= self.max_paths or parent.depth >= self.max_depth
-            if full and parent is not self.root:
-                self.cut_paths += 1
-                return self.root[key]
-            site = self.execution_site(key) if isinstance(key, str) else key
-            path = parent[key] = CallPath(self, parent, site)
-            self.path_count += 1
-            return path
-
-
 class EventBatch(Sequence[Event]):
     """Occurrences in the order in which they ended: columns of equal length, and events on demand.
 
@@ -223,10 +106,9 @@ class EventBatch(Sequence[Event]):
         self.durations_ns: list[int] = list(map(sub, self.ends_ns, self.starts_ns))
         self.epoch_offset_ns = epoch_offset_ns
         self.is_plain = self.extras.count(None) == len(self.extras)
-        found = () if self.is_plain else enumerate(self.extras)
-        self.carrying = [position for position, extra in found if extra is not None]
-        """The positions of the records that carry an extra."""
-        self.has_details = Detail in {type(self.extras[i]) for i in self.carrying}
+        kinds: set[type] = set() if self.is_plain else set(map(type, self.extras))
+        self.has_details = Detail in kinds
+        self._rich = kinds & {Detail, tuple}
         self._events: tuple[Event, ...] | None = None
 
     @cached_property
@@ -252,6 +134,13 @@ class EventBatch(Sequence[Event]):
     def occurrences(self) -> int:
         """How many journal records the batch holds: its events less the derived errors."""
         return len(self.paths)
+
+    @cached_property
+    def carrying(self) -> list[int]:
+        """The positions of the records that carry readings or a detail."""
+        if not self._rich:
+            return []
+        return [i for i, extra in enumerate(self.extras) if type(extra) in self._rich]
 
     @property
     def readings(self) -> int:
@@ -390,11 +279,6 @@ def error_event(event: Event) -> Event:
         start_ns=event.start_ns + event.duration_ns,
         duration_ns=0,
     )
-
-
-def label_of(site: CallSite) -> str:
-    """Return the short name of a call: the plugin, and the hook where it is not plain execute."""
-    return site.plugin_id if site.hook == "execute" else f"{site.plugin_id}:{site.hook}"
 
 
 _NO_DETAIL = Detail()

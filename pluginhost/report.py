@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from pluginhost.costs import CostReport, Verification
 from pluginhost.errors import InvalidValueError, ReportFileError
 from pluginhost.events import Status
 
@@ -288,6 +289,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     plugins: tuple[PluginInfo, ...] = ()
     performance: PerformanceReport | None = None
     analytics: AnalyticsReport | None = None
+    costs: CostReport | None = None
+    verification: Verification | None = None
 
 
 class PluginList(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,8 @@ from operator import le
 from typing import overload
 
 from pluginhost.analytics.records import AnalyticsEvent
-from pluginhost.events import CallPath, Detail, EventKind, Status
+from pluginhost.calltree import CallPath, EventKind
+from pluginhost.events import Detail, Status
 
 STATUSES = tuple(Status)
 STATUS_CODE = {status: code for code, status in enumerate(STATUSES)}

@@ -13,16 +13,9 @@ from pluginhost.analytics.records import AnalyticsEvent, AnalyticsExport, Analyt
 from pluginhost.analytics.store import EventStore, mark_of
 from pluginhost.analytics.trends import trend_of
 from pluginhost.analytics.usage import PluginUsage
+from pluginhost.calltree import CallPath, CallTree, EventKind
 from pluginhost.errors import InvalidValueError, PluginNotFoundError
-from pluginhost.events import (
-    RECORD_WIDTH,
-    CallPath,
-    CallTree,
-    Detail,
-    EventBatch,
-    EventKind,
-    Status,
-)
+from pluginhost.events import RECORD_WIDTH, Detail, EventBatch, Status
 from pluginhost.printable import printable
 from pluginhost.rendering import analytics_text
 from pluginhost.report import (

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from pluginhost.events import EventKind, Status
+from pluginhost.calltree import EventKind
+from pluginhost.events import Status
 from pluginhost.report import PluginStats
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pluginhost.analytics.concurrency import PeakConcurrency
-from pluginhost.events import EventKind, Status
+from pluginhost.calltree import EventKind
+from pluginhost.events import Status
 from pluginhost.report import PluginStats
 
 

@@ -1,14 +1,22 @@
-"""Timing over an await: wall time from the first step to the last, CPU only while it runs."""
+"""Timing over an await: wall time from the first step to the last, CPU only while it runs.
+
+Executions are wrapped in an awaitable of their own. A 1:N hook hands its results to a program that
+may look at them, so a coroutine is replaced by a coroutine, and nothing else is replaced at all.
+"""
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Awaitable, Generator
+import types
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import ContextVar
 from typing import Any
 
 from pluginhost.bus import EventBus
-from pluginhost.events import Detail
+from pluginhost.calltree import CallSite
+from pluginhost.events import Detail, Failure
 from pluginhost.instrumentation.failures import failure_of
 from pluginhost.instrumentation.nesting import Frame, begin_task, end_task
 from pluginhost.instrumentation.readings import (
@@ -78,35 +86,16 @@ class _AsyncReading:
         self._cpu_ns = 0
 
     def counting_cpu(self, steps: Any) -> Generator[Any, Any, Any]:
-        """Drive `steps` as `yield from` would (PEP 380), with a CPU clock around every step."""
-        value: Any = None
-        thrown: BaseException | None = None
-        while True:
+        """Drive `steps` with a CPU clock around every step."""
+
+        def counted(call: Callable[[Any], Any], argument: Any) -> Any:
             started = thread_cpu_ns()
             try:
-                if thrown is not None:
-                    throw = getattr(steps, "throw", None)
-                    if throw is None:
-                        raise thrown
-                    awaited = throw(thrown)
-                elif value is None:
-                    awaited = next(steps)
-                else:
-                    awaited = steps.send(value)
-            except StopIteration as stop:
-                return stop.value
+                return call(argument)
             finally:
                 self._cpu_ns += thread_cpu_ns() - started
-            thrown = None
-            try:
-                value = yield awaited
-            except GeneratorExit:
-                close = getattr(steps, "close", None)
-                if close is not None:
-                    close()
-                raise
-            except BaseException as error:
-                thrown = error
+
+        return driven(steps, counted)
 
     def finished(self) -> RawReading:
         """Return the reading, with the gauges read once more."""
@@ -117,6 +106,90 @@ class _AsyncReading:
 
     def _alive(self) -> int:
         return 1 + thread_count() - self._bus.own_threads
+
+
+def driven(
+    steps: Any, step: Callable[[Callable[[Any], Any], Any], Any]
+) -> Generator[Any, Any, Any]:
+    """Drive `steps` as `yield from` would (PEP 380), each step made by `step(call, argument)`."""
+    value: Any = None
+    thrown: BaseException | None = None
+    while True:
+        try:
+            if thrown is not None:
+                throw = getattr(steps, "throw", None)
+                if throw is None:
+                    raise thrown
+                awaited = step(throw, thrown)
+            elif value is None:
+                awaited = (
+                    step(next, steps) if hasattr(steps, "__next__") else step(steps.send, None)
+                )
+            else:
+                awaited = step(steps.send, value)
+        except StopIteration as stop:
+            return stop.value
+        thrown = None
+        try:
+            value = yield awaited
+        except GeneratorExit:
+            close = getattr(steps, "close", None)
+            if close is not None:
+                close()
+            raise
+        except BaseException as error:
+            thrown = error
+
+
+def awaited(
+    coroutine: types.CoroutineType[Any, Any, Any],
+    step: Callable[..., Any],
+    within: CallSite,
+    span: CallSite,
+    bus: EventBus,
+) -> Coroutine[Any, Any, Any]:
+    """Return a coroutine that is `coroutine` and records, within `within`, whenever it runs.
+
+    When it is done, all of its time from the first step on, waiting included, is recorded as
+    `span`. One that is never awaited says so once, as it would have without us.
+    """
+
+    async def awaiting() -> Any:
+        start, failure = bus.clock(), None
+        try:
+            return await _steps(coroutine, lambda call, argument: step(within, call, argument))
+        except BaseException as error:
+            failure = failure_of(error, span.plugin_id)
+            raise
+        finally:
+            _record_span(bus, span, start, failure)
+
+    mine: Any = awaiting()
+    mine.__name__, mine.__qualname__ = coroutine.__name__, coroutine.__qualname__
+    weakref.finalize(mine, coroutine.close).atexit = False
+    return mine  # type: ignore[no-any-return]
+
+
+@types.coroutine
+def _steps(
+    coroutine: Any, step: Callable[[Callable[[Any], Any], Any], Any]
+) -> Generator[Any, Any, Any]:
+    return (yield from driven(coroutine, step))
+
+
+def future_watched(result: object, span: CallSite, bus: EventBus) -> None:
+    """If `result` is a future, have the time until it is done recorded as `span`."""
+    asyncio: Any = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio.isfuture(result):
+        future: Any = result
+        start = bus.clock()
+        future.add_done_callback(lambda _: _record_span(bus, span, start, None))
+
+
+def _record_span(bus: EventBus, span: CallSite, start: int, failure: Failure | None) -> None:
+    detail = Detail(failure, None, None, _task_name()) if failure is not None else None
+    path = bus.tree.root[span]
+    bus.journal.extend((path, start, bus.clock(), threading.get_ident(), detail))
 
 
 def _task_name() -> str | None:

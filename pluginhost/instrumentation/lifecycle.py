@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import pluggy
 
 from pluginhost.bus import EventBus
-from pluginhost.events import Detail, EventKind
+from pluginhost.calltree import EventKind
+from pluginhost.events import Detail
 from pluginhost.hookspecs import Task, hookimpl
 from pluginhost.instrumentation.awaitables import timed_awaitable
 from pluginhost.instrumentation.failures import failure_of

@@ -21,7 +21,7 @@ import threading
 from contextvars import ContextVar
 from typing import Any, cast
 
-from pluginhost.events import CallPath, CallSite, CallTree
+from pluginhost.calltree import CallPath, CallSite, CallTree
 
 Frame = list[Any]
 """[path, or None once it has ended; the frame it was begun in; the thread whose calls from here
@@ -33,7 +33,7 @@ PATH, OUTER, THREAD, TASKS, REVIVED_FOR, SAME_PATH = range(6)
 
 def frame_variable(tree: CallTree) -> ContextVar[Frame]:
     """Return a new context variable whose default is the root of `tree`, which never ends."""
-    root = cast("Frame", (tree.root, None, 0, 0, None, tree.root))  # a tuple: nobody ends it
+    root = cast("Frame", (tree.root, None, tree.thread_id, 0, None, tree.root))  # nobody ends it
     return ContextVar("pluginhost_frame", default=root)
 
 
@@ -47,9 +47,9 @@ def begin(current: ContextVar[Frame], key: str | CallSite) -> tuple[CallPath, Fr
     me = threading.get_ident()
     while (parent := outer[PATH]) is None:
         outer = outer[OUTER]
-    path: CallPath = parent[key]
     if outer[THREAD] != me:
-        parent.concurrent = True
+        parent = parent.tree.elsewhere(parent)
+    path: CallPath = parent[key]
     own: Frame = [path, outer, me, 0, None, path]
     current.set(own)
     return path, own

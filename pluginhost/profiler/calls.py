@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from pluginhost.events import CallPath, CallSite, Detail, EventKind, PathGroup
+from pluginhost.calltree import CallPath, CallSite, EventKind
+from pluginhost.events import Detail, PathGroup
 from pluginhost.profiler.profile import Tally
 from pluginhost.report import FlameGraphNode, HookMetrics
 

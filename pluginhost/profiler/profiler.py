@@ -6,8 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from pluginhost.calltree import CallTree
 from pluginhost.errors import InvalidValueError, PluginNotFoundError
-from pluginhost.events import CallTree, Detail, EventBatch, Failure, Status
+from pluginhost.events import Detail, EventBatch, Failure, Status
 from pluginhost.printable import printable
 from pluginhost.profiler.calls import CallTotals
 from pluginhost.profiler.profile import PluginProfile

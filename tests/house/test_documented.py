@@ -12,8 +12,9 @@ import pytest
 
 import pluginhost
 from pluginhost import errors, hookspecs
+from pluginhost.calltree import EventKind
 from pluginhost.cli import COMMANDS
-from pluginhost.events import Event, EventKind, Status
+from pluginhost.events import Event, Status
 from pluginhost.host.manifest import PluginEntry
 from pluginhost.profiler.rules import RULES, Thresholds
 from pluginhost.report import PluginState

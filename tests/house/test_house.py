@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import pluginhost
-from pluginhost.events import EventKind, Status
+from pluginhost.calltree import EventKind
+from pluginhost.events import Status
 from pluginhost.profiler.rules import RULES
 
 ROOT = Path(__file__).parents[2]

@@ -15,19 +15,8 @@ import psutil
 import pytest
 from hypothesis import given, strategies as st
 
-from pluginhost.events import (
-    RECORD_WIDTH,
-    CallPath,
-    CallTree,
-    Detail,
-    Event,
-    EventBatch,
-    EventKind,
-    Failure,
-    Status,
-    error_event,
-    label_of,
-)
+from pluginhost.calltree import CallPath, CallTree, EventKind, label_of
+from pluginhost.events import RECORD_WIDTH, Detail, Event, EventBatch, Failure, Status, error_event
 from pluginhost.reading import OTHERS_TOLERANCE_NS, RawReading, Reading, resident_bytes
 
 OFFSET_NS = 10**18

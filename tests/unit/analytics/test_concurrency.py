@@ -14,7 +14,7 @@ from hypothesis import example, given, settings, strategies as st
 
 from pluginhost import AnalyticsEngine, AnalyticsEvent, EventBatch, EventKind, PluginHost, observe
 from pluginhost.analytics.concurrency import PeakConcurrency
-from pluginhost.events import CallTree
+from pluginhost.calltree import CallTree
 
 Interval = tuple[int, int]
 

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from pluginhost import AnalyticsEngine, AnalyticsEvent, EventBatch, EventKind, Status
 from pluginhost.analytics.columns import EventColumns
 from pluginhost.analytics.store import EventStore
+from pluginhost.calltree import CallTree
 from pluginhost.errors import InvalidValueError
-from pluginhost.events import CallTree, Detail, Failure
+from pluginhost.events import Detail, Failure
 
 EXECUTE, ERROR = EventKind.PLUGIN_EXECUTE, EventKind.PLUGIN_ERROR
 SECOND = 10**9

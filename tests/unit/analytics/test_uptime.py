@@ -17,7 +17,8 @@ from pluginhost import (
     Status,
     observe,
 )
-from pluginhost.events import CallTree, Detail
+from pluginhost.calltree import CallTree
+from pluginhost.events import Detail
 
 LOAD, UNLOAD = EventKind.PLUGIN_LOAD, EventKind.PLUGIN_UNLOAD
 EXECUTE, HOOK, ERROR = EventKind.PLUGIN_EXECUTE, EventKind.HOOK_CALL, EventKind.PLUGIN_ERROR

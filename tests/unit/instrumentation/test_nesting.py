@@ -27,7 +27,7 @@ from pluginhost import (
     hookspec,
     observe,
 )
-from pluginhost.events import CallPath
+from pluginhost.calltree import CallPath
 
 HostOf = Callable[..., PluginHost]
 EventsOf = Callable[..., Callable[[], list[Event]]]

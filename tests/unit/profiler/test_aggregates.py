@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from pluginhost import EventBatch, PluginHostError, Profiler, Status
+from pluginhost.calltree import CallTree
 from pluginhost.errors import InvalidValueError, PluginNotFoundError
-from pluginhost.events import CallTree, Detail, Failure
+from pluginhost.events import Detail, Failure
 from pluginhost.histogram import RELATIVE_ERROR
 from pluginhost.reading import OTHERS_TOLERANCE_NS, Reading
 

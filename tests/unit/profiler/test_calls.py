@@ -19,7 +19,8 @@ from pluginhost import (
     hookspec,
     observe,
 )
-from pluginhost.events import CallPath, CallSite, CallTree, Detail, Failure, Status
+from pluginhost.calltree import CallPath, CallSite, CallTree
+from pluginhost.events import Detail, Failure, Status
 from pluginhost.report import AggregateMetrics, FlameGraphNode
 
 HostOf = Callable[..., PluginHost]

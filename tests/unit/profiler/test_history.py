@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from pluginhost import EventBatch, Profiler, Status
-from pluginhost.events import CallTree, Detail, Failure
+from pluginhost.calltree import CallTree
+from pluginhost.events import Detail, Failure
 from pluginhost.profiler.history import ExecutionHistory
 from pluginhost.reading import Reading
 from pluginhost.report import ExecutionMetrics, PerformanceSample

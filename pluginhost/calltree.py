@@ -1,0 +1,162 @@
+"""Who called whom: the tree of calling contexts, whose nodes the instrumentation finds in one step."""
+
+from __future__ import annotations
+
+import threading
+from enum import StrEnum
+from typing import Any
+
+BEFORE_YIELD, AFTER_YIELD, AWAITED = " (before yield)", " (after yield)", " (awaited)"
+"""What follows the name of a hook where a call is one part of what an implementation does."""
+
+
+ELSEWHERE, CUT, MEASURING = "(other threads)", "(callers not kept)", "(measuring)"
+"""The hooks of nodes that are nobody's: see `CallTree`."""
+
+
+class EventKind(StrEnum):
+    """What an event is about."""
+
+    __hash__ = str.__hash__  # at C speed: kinds are keys wherever events are counted
+
+    PLUGIN_LOAD = "plugin_load"
+    PLUGIN_EXECUTE = "plugin_execute"
+    PLUGIN_ERROR = "plugin_error"
+    PLUGIN_UNLOAD = "plugin_unload"
+    HOOK_CALL = "hook_call"
+    HOOK_AWAIT = "hook_await"
+    MODULE_IMPORT = "module_import"
+
+
+class CallSite:
+    """One plugin's part in one kind of occurrence; compared by identity, so make each once."""
+
+    __slots__ = ("hook", "kind", "plugin_id")
+
+    def __init__(self, kind: EventKind, plugin_id: str, hook: str) -> None:
+        self.kind = kind
+        self.plugin_id = plugin_id
+        self.hook = hook
+
+    def __repr__(self) -> str:
+        return f"<CallSite {self.kind} {self.plugin_id}:{self.hook}>"
+
+
+class CallPath(dict["str | CallSite", "CallPath"]):
+    """A node of the calling-context tree: a call site together with everything it was called from.
+
+    The node is the mapping of its own children, so that the instrumentation finds the node for a
+    nested call with one subscript: `path[plugin_id]` for an execution, `path[site]` otherwise.
+    """
+
+    __slots__ = ("concurrent", "depth", "parent", "site", "tree")
+
+    def __init__(self, tree: CallTree, parent: CallPath | None, site: CallSite) -> None:
+        super().__init__()
+        self.tree = tree
+        self.parent = parent
+        self.site = site
+        self.depth: int = 0 if parent is None else parent.depth + 1
+        self.concurrent = False
+        """Whether calls made from here were seen to run side by side, in tasks or threads."""
+
+    def __missing__(self, key: str | CallSite) -> CallPath:
+        return self.tree.grow(self, key)
+
+    # A node, not a value. With all of object's own slots, and only then, look-ups and searches by
+    # node stay at C speed.
+    __hash__ = object.__hash__  # type: ignore[assignment]
+    __eq__ = object.__eq__
+    __ne__ = object.__ne__
+    __lt__: Any = vars(object)["__lt__"]
+    __le__: Any = vars(object)["__le__"]
+    __gt__: Any = vars(object)["__gt__"]
+    __ge__: Any = vars(object)["__ge__"]
+
+    def __repr__(self) -> str:
+        return f"<CallPath {' > '.join(self.names())}>"
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all calls from the top to this one."""
+        here: CallPath | None = self
+        names: list[str] = []
+        while here is not None and here.parent is not None:
+            names.append(label_of(here.site))
+            here = here.parent
+        return tuple(reversed(names))
+
+    @property
+    def caller(self) -> str | None:
+        """The id of the plugin this was called from, None at the top."""
+        above = self.parent
+        return (above.site.plugin_id or None) if above is not None else None
+
+
+class CallTree:
+    """All call paths seen; it stops growing at `max_paths`, and each path at `max_depth`.
+
+    Beyond that a call is filed below `cut`, without its callers, and counted in `cut_paths`:
+    reports say so. With a `thread_id`, what other threads do stands apart (see `elsewhere`), so
+    that the times of that one thread add up.
+    """
+
+    def __init__(self, max_paths: int = 20_000, max_depth: int = 64, *, thread_id: int = 0) -> None:
+        self.max_paths = max_paths
+        self.max_depth = max_depth
+        self.thread_id = thread_id
+        self.cut_paths = 0
+        self.path_count = 1
+        self._lock = threading.RLock()
+        self._sites: dict[tuple[EventKind, str, str], CallSite] = {}
+        self.root = CallPath(self, None, self.site(EventKind.HOOK_CALL, "", ""))
+        self._elsewhere = self.site(EventKind.HOOK_CALL, "", ELSEWHERE)
+        self._cut = self.site(EventKind.HOOK_CALL, "", CUT)
+
+    def site(self, kind: EventKind, plugin_id: str, hook: str) -> CallSite:
+        """Return the one call site of these three."""
+        with self._lock:
+            key = (kind, plugin_id, hook)
+            found = self._sites.get(key)
+            if found is None:
+                found = self._sites[key] = CallSite(kind, plugin_id, hook)
+            return found
+
+    def execution_site(self, plugin_id: str) -> CallSite:
+        """Return the call site that the key `plugin_id` stands for."""
+        return self.site(EventKind.PLUGIN_EXECUTE, plugin_id, "execute")
+
+    def elsewhere(self, parent: CallPath) -> CallPath:
+        """Return the path for what runs beside `parent`, on another thread or in a task.
+
+        It is `parent` itself, which is then marked, or, in a tree of one thread, a node below it:
+        the time of the calls below that is not taken off anybody's self time.
+        """
+        if not self.thread_id:
+            parent.concurrent = True
+            return parent
+        return parent[self._elsewhere]
+
+    def grow(self, parent: CallPath, key: str | CallSite) -> CallPath:
+        """Add and return the child of `parent` under `key`; called when it is not there yet."""
+        with self._lock:
+            found = parent.get(key)
+            if found is not None:
+                return found
+            site = self.execution_site(key) if isinstance(key, str) else key
+            full = self.path_count >= self.max_paths or parent.depth >= self.max_depth
+            if full and parent.site is not self._cut:
+                self.cut_paths += 1
+                cut = self.root.get(self._cut)
+                if cut is None:
+                    cut = self.root[self._cut] = CallPath(self, self.root, self._cut)
+                return cut[key]
+            path = parent[key] = CallPath(self, parent, site)
+            self.path_count += 1
+            return path
+
+
+def label_of(site: CallSite) -> str:
+    """Return the short name of a call: the plugin, and the hook where it is not plain execute."""
+    if not site.plugin_id:
+        return site.hook
+    return site.plugin_id if site.hook == "execute" else f"{site.plugin_id}:{site.hook}"
