@@ -157,6 +157,16 @@ class ProcessCost(msgspec.Struct, frozen=True, kw_only=True):
     ended: str
 
 
+class FlameGraphNode(msgspec.Struct, frozen=True, kw_only=True):
+    """A call path with the time spent in it (inclusive) and in itself alone."""
+
+    name: str
+    duration_ns: int
+    self_ns: int = 0
+    call_count: int = 0
+    children: tuple[FlameGraphNode, ...] = ()
+
+
 class CostReport(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about what the plugins of a program cost.
 
@@ -178,6 +188,7 @@ class CostReport(msgspec.Struct, frozen=True, kw_only=True):
     measuring: MeasuringCost
     unattributed_ns: int
     candidates: tuple[Candidate, ...] = ()
+    flame_graph: FlameGraphNode | None = None
     processes: tuple[ProcessCost, ...] = ()
     ended: str = "exit"
     exit_code: int | None = None

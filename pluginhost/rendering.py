@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from textwrap import wrap
 from typing import TypeVar
 
+from pluginhost.costs import FlameGraphNode
 from pluginhost.figures import compact, count, duration, of, percent, short
 from pluginhost.printable import ELLIPSIS, fitted, printable, width_of
 from pluginhost.report import (
     AggregateMetrics,
     AnalyticsReport,
     Bottleneck,
-    FlameGraphNode,
     HookMetrics,
     Overhead,
     PerformanceReport,

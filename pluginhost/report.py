@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from pluginhost.costs import CostReport, Verification
+from pluginhost.costs import CostReport, FlameGraphNode, Verification
 from pluginhost.errors import InvalidValueError, ReportFileError
 from pluginhost.events import Status
 
@@ -160,16 +160,6 @@ class Bottleneck(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     finding: str
     remedy: str
-
-
-class FlameGraphNode(msgspec.Struct, frozen=True, kw_only=True):
-    """A call path with the time spent in it (inclusive) and in itself alone."""
-
-    name: str
-    duration_ns: int
-    self_ns: int = 0
-    call_count: int = 0
-    children: tuple[FlameGraphNode, ...] = ()
 
 
 class Overhead(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 
 from pluginhost.calltree import CallPath, CallSite, EventKind
+from pluginhost.costs import FlameGraphNode
 from pluginhost.events import Detail, PathGroup
 from pluginhost.profiler.profile import Tally
-from pluginhost.report import FlameGraphNode, HookMetrics
+from pluginhost.report import HookMetrics
 
 
 class CallTotals:

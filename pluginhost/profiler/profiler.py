@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from pluginhost.calltree import CallTree
+from pluginhost.costs import FlameGraphNode
 from pluginhost.errors import InvalidValueError, PluginNotFoundError
 from pluginhost.events import Detail, EventBatch, Failure, Status
 from pluginhost.printable import printable
@@ -18,7 +19,6 @@ from pluginhost.report import (
     AggregateMetrics,
     Bottleneck,
     ExecutionMetrics,
-    FlameGraphNode,
     Overhead,
     PerformanceReport,
     PerformanceSample,

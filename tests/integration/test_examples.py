@@ -29,8 +29,9 @@ from PIL import Image
 
 import pluginhost
 from pluginhost import PluginHost, observe
+from pluginhost.costs import FlameGraphNode
 from pluginhost.errors import PluginStateError
-from pluginhost.report import FlameGraphNode, PluginState
+from pluginhost.report import PluginState
 
 PROJECT = Path(__file__).parents[2] / "plugins_example"
 FILES = sorted((PROJECT / "data").iterdir())

@@ -32,11 +32,11 @@ from pluginhost import (
 )
 from pluginhost.analytics.records import AnalyticsWindow
 from pluginhost.bus import Subscription
+from pluginhost.costs import FlameGraphNode
 from pluginhost.report import (
     AggregateMetrics,
     Bottleneck,
     ExecutionMetrics,
-    FlameGraphNode,
     PerformanceReport,
     PerformanceSample,
     PluginStats,

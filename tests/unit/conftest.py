@@ -10,15 +10,9 @@ from typing import Any
 
 import pytest
 
+from pluginhost.costs import FlameGraphNode
 from pluginhost.histogram import DurationHistogram
-from pluginhost.report import (
-    AggregateMetrics,
-    Environment,
-    FlameGraphNode,
-    Overhead,
-    PerformanceReport,
-    Report,
-)
+from pluginhost.report import AggregateMetrics, Environment, Overhead, PerformanceReport, Report
 
 CREATED_NS = 1_767_225_600_000_000_000  # 2026-01-01 00:00 UTC
 

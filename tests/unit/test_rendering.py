@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 from msgspec.structs import replace
 
+from pluginhost.costs import FlameGraphNode
 from pluginhost.figures import compact, count, duration, percent, short
 from pluginhost.printable import width_of
 from pluginhost.rendering import (
@@ -24,7 +25,6 @@ from pluginhost.report import (
     AggregateMetrics,
     AnalyticsReport,
     Bottleneck,
-    FlameGraphNode,
     HookMetrics,
     Overhead,
     PerformanceReport,

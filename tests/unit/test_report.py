@@ -21,12 +21,12 @@ from jsonschema import Draft202012Validator
 import pluginhost.report as report_module
 from pluginhost.analytics.records import AnalyticsExport
 from pluginhost.comparison import Comparison
+from pluginhost.costs import FlameGraphNode
 from pluginhost.errors import InvalidValueError, ReportFileError
 from pluginhost.host.manifest import Manifest
 from pluginhost.report import (
     SCHEMA_VERSION,
     AnalyticsReport,
-    FlameGraphNode,
     Overhead,
     PerformanceReport,
     PluginInfo,

@@ -20,8 +20,9 @@ from pluginhost import (
     observe,
 )
 from pluginhost.calltree import CallPath, CallSite, CallTree
+from pluginhost.costs import FlameGraphNode
 from pluginhost.events import Detail, Failure, Status
-from pluginhost.report import AggregateMetrics, FlameGraphNode
+from pluginhost.report import AggregateMetrics
 
 HostOf = Callable[..., PluginHost]
 
