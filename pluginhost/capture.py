@@ -10,6 +10,9 @@ import msgspec
 
 from pluginhost.calltree import EventKind
 
+ENTRY_POINT = "entry point "
+"""Begins the name of an import that is the loading of an entry point: `entry point NAME = VALUE`."""
+
 
 class CallRecord(msgspec.Struct, frozen=True, array_like=True):
     """One path of the call tree, with everything that happened there.
@@ -118,5 +121,7 @@ class Capture(msgspec.Struct, frozen=True, kw_only=True):
     """What recording adds to the time of a call itself, calibrated."""
     outer_ns: float = 0.0
     """What recording adds to the time of its caller, calibrated."""
+    import_ns: float = 0.0
+    """What recording an import adds to the time of its importer, calibrated."""
     cut_paths: int = 0
     notes: tuple[str, ...] = ()

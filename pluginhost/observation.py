@@ -13,6 +13,7 @@ from pluginhost.analytics.engine import AnalyticsEngine
 from pluginhost.bus import EventBus
 from pluginhost.errors import InvalidValueError
 from pluginhost.host.host import PluginHost
+from pluginhost.instrumentation.by_context import ContextNesting
 from pluginhost.instrumentation.calls import CallTimer
 from pluginhost.instrumentation.cost import CostMeter
 from pluginhost.instrumentation.lifecycle import LifecycleSource
@@ -45,7 +46,7 @@ class Observation:
             budget=profiler.cost_budget if profiler else None,
         )
         current = frame_variable(self.bus.tree)
-        tap = HookTapSource(host.manager, CallTimer(self.bus, current).timed)
+        tap = HookTapSource(host.manager, CallTimer(ContextNesting(self.bus, current)).timed)
         self.bus.add_source(LifecycleSource(host, self.bus, sampler, current, tap.letting_go))
         self.bus.add_source(tap)
         self._meter = CostMeter(self.bus, sampler)

@@ -25,7 +25,7 @@ class ThreadCpu:
     The clock is read at most once in `gap_ns`; in between, a thread is taken to have used the CPU
     all the time. Differences telescope: whatever lies between two readings adds up to what the
     clock says, and a single call is wrong by `gap_ns` at most. With a gap of 0 it is read at every
-    boundary. (Threads are told apart by `states`, ident -> [when to read next, CPU less wall].)
+    boundary.
     """
 
     def __init__(
@@ -35,10 +35,7 @@ class ThreadCpu:
         gap_ns: int = 50_000,
         thread_cpu: Callable[[], int] = thread_cpu_ns,
     ) -> None:
-        self.gap_ns = gap_ns
-        self.states = _States()
-
-        def read(state: list[int]) -> int:
+        def read(state: list[Any]) -> int:
             used = thread_cpu()
             now = clock()
             state[0] = now + gap_ns
@@ -46,13 +43,10 @@ class ThreadCpu:
             return now
 
         self.read = read
-        """Reads the clock into the state of the calling thread; returns the wall clock's ns."""
+        """Reads the clock into a thread's state, [when to read it next, CPU less wall, ...].
 
-
-class _States(dict[int, list[int]]):
-    def __missing__(self, ident: int) -> list[int]:
-        state = self[ident] = [0, 0]
-        return state
+        It returns what the wall clock says.
+        """
 
 
 def rss_gauge() -> Callable[[], bytes | int]:

@@ -19,7 +19,7 @@ Hookexec = Callable[[str, Sequence[pluggy.HookImpl], Mapping[str, object], bool]
 Timed = Callable[[pluggy.HookImpl, str], Callable[..., Any]]
 """Returns what to call in place of the implementation's function, of the hook of that name."""
 
-_Prepared = list[tuple[list[pluggy.HookImpl], list[pluggy.HookImpl]]]
+_Pair = tuple[list[pluggy.HookImpl], list[pluggy.HookImpl]]
 _KEPT = 8  # lists of implementations kept for one hook: subset callers of one take turns
 _ATTACHING = threading.Lock()
 
@@ -73,7 +73,8 @@ class Tap:
         self._manager: Any = manager
         self._below: Hookexec = self._manager._inner_hookexec
         self._timers: tuple[Timed, ...] = ()
-        self._prepared: dict[str, _Prepared] = {}
+        self._latest: dict[str, _Pair] = {}
+        self._prepared: dict[str, list[_Pair]] = {}
         self.leaving: list[str] = []
 
     @staticmethod
@@ -88,12 +89,12 @@ class Tap:
     def add(self, timed: Timed) -> None:
         """Time every implementation with `timed` too, outside of what does so already."""
         self._timers = (*self._timers, timed)
-        self._prepared = {}
+        self._latest, self._prepared = {}, {}
 
     def remove(self, timed: Timed) -> None:
         """Time no more with `timed`; with nothing left to do, step out if that is possible."""
         self._timers = tuple(other for other in self._timers if other is not timed)
-        self._prepared = {}
+        self._latest, self._prepared = {}, {}
         top = getattr(self._manager._inner_hookexec, "__self__", None)
         while isinstance(top, Tap) and not top._timers:
             self._manager._inner_hookexec = top._below
@@ -101,6 +102,7 @@ class Tap:
 
     def forget(self, plugin_id: str) -> None:
         """Keep nothing of one plugin's implementations."""
+        self._latest = {}
         for lists in list(self._prepared.values()):
             lists[:] = [
                 kept for kept in lists if all(impl.plugin_name != plugin_id for impl in kept[0])
@@ -114,28 +116,31 @@ class Tap:
         firstresult: bool,
     ) -> object:
         __tracebackhide__ = True
-        for registered, timed in self._prepared.get(hook, _NOTHING):
-            if registered == implementations:  # by identity, element by element
-                return self._below(hook, timed.copy(), kwargs, firstresult)
-        if not self._timers:
-            return self._below(hook, implementations, kwargs, firstresult)
-        return self._below(hook, self._prepare(hook, implementations), kwargs, firstresult)
+        latest = self._latest.get(hook)
+        if latest is None or latest[0] != implementations:  # by identity, element by element
+            if not self._timers:
+                return self._below(hook, implementations, kwargs, firstresult)
+            latest = self._latest_of(hook, implementations)
+        return self._below(hook, latest[1], kwargs, firstresult)
 
-    def _prepare(
-        self, hook: str, implementations: Sequence[pluggy.HookImpl]
-    ) -> list[pluggy.HookImpl]:
-        prepared = self._prepared
-        lists = prepared.get(hook, _NOTHING)
-        known = {impl: mine for kept in lists for impl, mine in zip(*kept, strict=True)}
-        timed = [known.get(impl) or self._copy(hook, impl) for impl in implementations]
-        caller = getattr(self._manager.hook, hook, None)
-        alive = set() if caller is None else set(caller.get_hookimpls())
-        kept = [pair for pair in lists if alive.issuperset(pair[0])]
-        leaving = any(impl.plugin_name in self.leaving for impl in implementations)
-        if alive.issuperset(implementations) and not leaving:
-            kept.insert(0, (list(implementations), timed))
-        prepared[hook] = kept[:_KEPT]
-        return timed.copy()
+    def _latest_of(self, hook: str, implementations: Sequence[pluggy.HookImpl]) -> _Pair:
+        """Return (registered, timed) of implementations that are not those of the latest call."""
+        latest, prepared = self._latest, self._prepared
+        lists = prepared.get(hook, [])
+        found = next((pair for pair in lists if pair[0] == implementations), None)
+        if found is None:
+            known = {impl: mine for pair in lists for impl, mine in zip(*pair, strict=True)}
+            timed = [known.get(impl) or self._copy(hook, impl) for impl in implementations]
+            found = list(implementations), timed
+            caller = getattr(self._manager.hook, hook, None)
+            alive = set() if caller is None else set(caller.get_hookimpls())
+            kept = [pair for pair in lists if alive.issuperset(pair[0])]
+            leaving = any(impl.plugin_name in self.leaving for impl in implementations)
+            if leaving or not alive.issuperset(implementations):
+                return found  # of implementations that are gone soon, nothing is kept
+            prepared[hook] = [found, *kept][:_KEPT]
+        latest[hook] = found
+        return found
 
     def _copy(self, hook: str, impl: pluggy.HookImpl) -> pluggy.HookImpl:
         """Return an implementation like `impl` whose function is timed."""
@@ -143,6 +148,3 @@ class Tap:
         for timed in self._timers:
             mine.function = timed(mine, hook)
         return mine  # type: ignore[no-any-return]
-
-
-_NOTHING: _Prepared = []

@@ -3,12 +3,59 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
+from typing import cast
 
 from pluginhost.calltree import CallPath, CallSite, EventKind
+from pluginhost.capture import CallRecord, SiteRecord
 from pluginhost.costs import FlameGraphNode
-from pluginhost.events import Detail, PathGroup
+from pluginhost.events import Detail, EventBatch, PathGroup
+from pluginhost.histogram import DurationHistogram
 from pluginhost.profiler.profile import Tally
+from pluginhost.reading import RawReading, resident_bytes
 from pluginhost.report import HookMetrics
+
+
+class CallTally(Tally):
+    """Of one call path, also CPU, errors, memory, and how often nothing was returned."""
+
+    __slots__ = ("cpu_ns", "min_ns", "returned_none", "rss_bytes")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cpu_ns: int | None = None
+        self.min_ns = 1 << 62
+        self.returned_none = self.rss_bytes = 0
+
+    def add(self, group: PathGroup) -> None:
+        """Count the records of a group."""
+        super().add(group)
+        extras = group.extras or []
+        if group.has_details:
+            details = [extra for extra in extras if isinstance(extra, Detail)]
+            self.errors += sum(detail.failure is not None for detail in details)
+            self._add_cpu([d.cpu_ns for d in details if d.cpu_ns is not None])
+            extras = [extra for extra in extras if not isinstance(extra, Detail)]
+        kind = group.path.site.kind
+        if kind is EventKind.HOOK_CALL or kind is EventKind.HOOK_AWAIT:
+            self.min_ns = min(self.min_ns, min(group.durations_ns))  # noqa: PLW3301  # it copies
+            self._add_calls([extra for extra in extras if isinstance(extra, int)])
+        elif kind is EventKind.MODULE_IMPORT:
+            readings = cast("list[RawReading]", extras)
+            self._add_cpu([reading[0] for reading in readings])
+            self.rss_bytes += sum(resident_bytes(r[2]) - resident_bytes(r[1]) for r in readings)
+
+    def _add_calls(self, extras: list[int]) -> None:
+        """Add what calls that returned carry: all of them only that they returned, or CPU too."""
+        if extras:
+            nones = sum([extra & 1 for extra in extras])
+            self.returned_none += nones
+            if type(extras[0]) is not bool:
+                self._add_cpu([(sum(extras) - nones) >> 1])
+
+    def _add_cpu(self, used: list[int]) -> None:
+        if used:
+            self.cpu_ns = (self.cpu_ns or 0) + sum(used)
 
 
 class CallTotals:
@@ -19,21 +66,59 @@ class CallTotals:
     """
 
     def __init__(self) -> None:
-        self._tallies: dict[CallPath, Tally] = {}
+        self._tallies: dict[CallPath, CallTally] = {}
         self._child_ns: defaultdict[CallPath, int] = defaultdict(int)
+        self._histograms: defaultdict[CallSite, DurationHistogram] = defaultdict(DurationHistogram)
+
+    def observe(self, batch: EventBatch) -> None:
+        """Take a batch from a bus."""
+        for group in batch.groups:
+            self.add(group)
 
     def add(self, group: PathGroup) -> None:
         """Add the records of one call path."""
         path = group.path
         tally = self._tallies.get(path)
         if tally is None:
-            tally = self._tallies[path] = Tally()
+            tally = self._tallies[path] = CallTally()
         tally.add(group)
-        if group.has_details:
-            details = (extra for extra in group.extras or () if isinstance(extra, Detail))
-            tally.errors += sum(detail.failure is not None for detail in details)
-        if path.parent is not None:
+        kind = path.site.kind
+        if kind is EventKind.HOOK_CALL or kind is EventKind.HOOK_AWAIT:
+            self._histograms[path.site].add_all(group.durations_ns)
+        if path.parent is not None and kind is not EventKind.HOOK_AWAIT:
             self._child_ns[path.parent] += group.total_ns
+
+    def records(self) -> tuple[tuple[CallRecord, ...], tuple[SiteRecord, ...]]:
+        """Return all paths, callers first, and all sites of hook calls, as plain records."""
+        found: list[CallRecord] = []
+        positions: dict[CallPath, int] = {}
+        tallies = dict(self._tallies)
+        sites: dict[CallSite, list[CallTally]] = {}
+        for path in _callers_first(tallies):
+            tally = tallies.get(path) or CallTally()
+            site, parent = path.site, path.parent
+            above = positions[parent] if parent is not None and parent in positions else -1
+            positions[path] = len(found)
+            found.append(
+                CallRecord(
+                    above, site.kind, site.plugin_id, site.hook, tally.count, tally.total_ns,
+                    tally.cpu_ns, tally.errors, tally.rss_bytes,
+                )
+            )  # fmt: skip
+            if tally.count and site in self._histograms:
+                sites.setdefault(site, []).append(tally)
+        return tuple(found), tuple(self._site(site, group) for site, group in sites.items())
+
+    def _site(self, site: CallSite, tallies: list[CallTally]) -> SiteRecord:
+        return SiteRecord(
+            site.kind,
+            site.plugin_id,
+            site.hook,
+            min(tally.min_ns for tally in tallies),
+            max(tally.max_ns for tally in tallies),
+            sum(tally.returned_none for tally in tallies),
+            self._histograms[site].buckets(),
+        )
 
     def self_ns(self, path: CallPath) -> int:
         """Return the time spent in this path alone, at least 0."""
@@ -101,6 +186,19 @@ class CallTotals:
             average_duration_ns=total_ns / count,
             max_duration_ns=max(tally.max_ns for tally in tallies),
         )
+
+
+def _callers_first(paths: Iterable[CallPath]) -> list[CallPath]:
+    """Return `paths` and all their callers, callers first; without the root."""
+    found: dict[CallPath, None] = {}
+    for path in paths:
+        chain = []
+        here: CallPath | None = path
+        while here is not None and here.parent is not None and here not in found:
+            chain.append(here)
+            here = here.parent
+        found.update(dict.fromkeys(reversed(chain)))
+    return list(found)
 
 
 def _node(

@@ -34,6 +34,7 @@ from pluginhost import (
 )
 from pluginhost.bus import EventBus
 from pluginhost.host.sources import Candidate
+from pluginhost.instrumentation.by_context import ContextNesting
 from pluginhost.instrumentation.calls import CallTimer
 from pluginhost.instrumentation.nesting import frame_variable
 from pluginhost.instrumentation.tap import HookTapSource
@@ -84,7 +85,9 @@ def _tapped(
 ) -> Iterator[tuple[EventBus, Collector]]:
     bus = EventBus(clock=clock) if clock is not None else EventBus()
     collector = Collector()
-    bus.add_source(HookTapSource(manager, CallTimer(bus, frame_variable(bus.tree)).timed))
+    bus.add_source(
+        HookTapSource(manager, CallTimer(ContextNesting(bus, frame_variable(bus.tree))).timed)
+    )
     bus.subscribe(collector, live=False)
     try:
         yield bus, collector

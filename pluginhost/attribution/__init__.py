@@ -1,0 +1,7 @@
+"""From what was recorded in the processes of a program to what each of its plugins cost."""
+
+from __future__ import annotations
+
+from pluginhost.attribution.costing import costs_of
+
+__all__ = ["costs_of"]

@@ -1,0 +1,55 @@
+"""How to run without a plugin, and which ones probably nobody would miss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pluginhost.attribution.distributions import Distributions
+from pluginhost.attribution.owners import Unit
+from pluginhost.costs import Candidate, HookCost, PluginCost, PluginKind
+
+
+def remedy_for(unit: Unit) -> str | None:
+    """Return what to do to run without a plugin, None for what belongs to the program's user."""
+    if unit.kind in (PluginKind.BUILT_IN, PluginKind.CONFTEST):
+        return None
+    if unit.project == "pytest":
+        return f"-p no:{unit.registered_name}"
+    if unit.distribution is not None:
+        return f"pip uninstall {unit.distribution}"
+    return None
+
+
+def candidates_among(
+    plugins: Iterable[PluginCost], hooks: Sequence[HookCost], installed: Distributions
+) -> tuple[Candidate, ...]:
+    """Return the plugins that came along with something else and returned nothing to anybody.
+
+    What they do beside returning results is not seen: they are candidates, no more.
+    """
+    found = []
+    for row in plugins:
+        known = installed.named(row.distribution) if row.distribution else None
+        if known is None or known.requested or not known.required_by or row.remedy is None:
+            continue
+        mine = [hook for hook in hooks if hook.plugin in row.parts]
+        if any(hook.returned_none < hook.calls for hook in mine):
+            continue
+        calls = sum(hook.calls for hook in mine)
+        reason = f"installed for {_listed(known.required_by)}; "
+        reason += f"returned nothing in {calls:,} calls" if calls else "never called"
+        found.append(
+            Candidate(
+                plugin=row.name,
+                distribution=row.distribution,
+                reason=reason,
+                saving_ns=row.saving_ns,
+                remedy=row.remedy,
+            )
+        )
+    return tuple(found)
+
+
+def _listed(names: Sequence[str], shown: int = 3) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more

@@ -1,0 +1,246 @@
+"""Captures in, a cost report out: rows that add up to the whole."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pluginhost.attribution.advice import candidates_among, remedy_for
+from pluginhost.attribution.distributions import Distributions
+from pluginhost.attribution.flames import flame_graph
+from pluginhost.attribution.hooks import hook_costs
+from pluginhost.attribution.import_graph import ImportGraph
+from pluginhost.attribution.owners import Owners, Unit
+from pluginhost.attribution.partition import Node, Partition
+from pluginhost.calltree import AFTER_YIELD, AWAITED, EventKind
+from pluginhost.capture import ENTRY_POINT, Capture
+from pluginhost.costs import (
+    ApplicationCost,
+    CostReport,
+    ImportCost,
+    MeasuringCost,
+    PluginCost,
+    PluginKind,
+    ProcessCost,
+)
+
+_SHOWN_IMPORTS = 10
+
+
+def costs_of(
+    captures: Sequence[Capture],
+    *,
+    command: tuple[str, ...] = (),
+    started_ns: int | None = None,
+    exited_ns: int | None = None,
+    exit_code: int | None = None,
+    ended: str | None = None,
+    incomplete: tuple[str, ...] = (),
+    folder: str | None = None,
+) -> CostReport:
+    """Return what the plugins cost in the program that left `captures[0]`, and in its children.
+
+    `started_ns` and `exited_ns` are the launcher's readings around the program; without them the
+    whole is what was observed. Names of files are shown relative to `folder`, by default the
+    current one.
+    """
+    program = captures[0]
+    managers = [manager for capture in captures for manager in capture.managers]
+    installed = Distributions(program.searched)
+    owners = Owners(managers, installed, folder=folder or str(Path.cwd()))
+    parts = [Partition(capture, owners) for capture in captures]
+    walls = [
+        (started_ns if position == 0 and started_ns is not None else capture.spawned_ns)
+        or capture.observed_ns
+        for position, capture in enumerate(captures)
+    ]
+    ends = [
+        exited_ns if position == 0 and exited_ns is not None else capture.ended_ns
+        for position, capture in enumerate(captures)
+    ]
+    wall_ns = sum(ends) - sum(walls)
+    nodes = [node for part in parts for node in part.nodes]
+    launched = [capture.spawned_ns is not None or started_ns is not None for capture in captures]
+    setup_ns = sum(
+        c.observed_ns - c.begun_ns for c, own in zip(captures, launched, strict=True) if own
+    )
+    measuring = MeasuringCost(
+        setup_ns=setup_ns,
+        processing_ns=sum(part.processing_ns for part in parts),
+        recording_ns=sum(part.recording_ns + part.recorded_at_top_ns for part in parts),
+        records=sum(capture.record_count for capture in captures),
+    )
+    hooks = hook_costs(captures, nodes)
+    saved_by = _import_savings(captures, nodes, owners)
+    plugins = _plugins(owners, nodes, saved_by, wall_ns)
+    windows_ns = sum(capture.ended_ns - capture.observed_ns for capture in captures)
+    own = [node for node in nodes if node.unit is None and node.apart is None]
+    left_ns = windows_ns - sum(part.top_ns + part.recorded_at_top_ns for part in parts)
+    application_ns = max(0, left_ns + sum(node.self_ns for node in own))
+    rows_ns = application_ns + sum(row.self_ns for row in plugins) + measuring.total_ns
+    cpu_ns = None
+    if any(node.self_cpu_ns is not None for node in nodes):
+        taken = sum(row.cpu_ns or 0 for row in plugins) + measuring.processing_ns
+        main_ns = sum(capture.main_cpu_ns for capture in captures)
+        cpu_ns = min(application_ns, max(0, main_ns - taken - measuring.recording_ns))
+    application = ApplicationCost(
+        name=managers[0].project if managers else "application",
+        self_ns=application_ns,
+        cpu_ns=cpu_ns,
+        import_ns=sum(node.self_ns for node in own if _is_import(node)),
+        share=application_ns / wall_ns if wall_ns else 0.0,
+    )
+    return CostReport(
+        command=command,
+        wall_ns=wall_ns,
+        elapsed_ns=ends[0] - walls[0],
+        cpu_ns=sum(capture.cpu_ns for capture in captures),
+        main_cpu_ns=sum(capture.main_cpu_ns for capture in captures),
+        application=application,
+        plugins=plugins,
+        hooks=hooks,
+        measuring=measuring,
+        unattributed_ns=wall_ns - rows_ns,
+        candidates=candidates_among(plugins, hooks, installed),
+        flame_graph=flame_graph(
+            " ".join(command) or application.name, [part.nodes for part in parts], wall_ns
+        ),
+        processes=tuple(
+            ProcessCost(
+                pid=capture.pid,
+                parent_pid=capture.parent_pid,
+                arguments=capture.arguments,
+                wall_ns=end - start,
+                ended=capture.ended,
+            )
+            for capture, start, end in zip(captures, walls, ends, strict=True)
+        ),
+        ended=ended or program.ended,
+        exit_code=exit_code,
+        incomplete=incomplete,
+        notes=_notes(captures, launched=any(launched)),
+    )
+
+
+class _Sums:
+    """What adds up for one unit."""
+
+    def __init__(self) -> None:
+        self.figures: Counter[str] = Counter()
+        self.has_cpu = False
+        self.imports: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+
+    def add(self, node: Node) -> None:
+        """Add one path."""
+        record, figures = node.record, self.figures
+        if node.apart is not None:
+            figures["other_threads_ns"] += node.self_ns
+        if _is_import(node):
+            figures["import_rss_bytes"] += record.rss_bytes if node.outermost else 0
+            if not record.hook.startswith(ENTRY_POINT):
+                self.imports[record.hook][0] += record.total_ns
+                self.imports[record.hook][1] += node.self_ns
+        elif record.kind is EventKind.HOOK_CALL and not _continues(node):
+            figures["calls"] += record.count
+            figures["errors"] += record.errors
+        if node.apart is None and record.kind is not EventKind.HOOK_AWAIT:
+            which = "import_ns" if _is_import(node) else "hooks_self_ns"
+            figures[which] += node.self_ns
+            if node.outermost and not _is_import(node):
+                figures["hooks_inclusive_ns"] += record.total_ns
+            if node.self_cpu_ns is not None:
+                self.has_cpu = True
+                figures["cpu_ns"] += node.self_cpu_ns
+
+
+def _plugins(
+    owners: Owners,
+    nodes: Iterable[Node],
+    saved_by: dict[str, tuple[int, dict[str, str]]],
+    wall_ns: int,
+) -> tuple[PluginCost, ...]:
+    sums: defaultdict[str, _Sums] = defaultdict(_Sums)
+    for node in nodes:
+        if node.unit is not None:
+            sums[node.unit].add(node)
+    rows = [
+        _row(unit, sums[unit.name], saved_by.get(unit.name), wall_ns)
+        for unit in owners.units.values()
+        if unit.kind is not PluginKind.BUILT_IN
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.self_ns, row.name)))
+
+
+def _row(
+    unit: Unit, sums: _Sums, saved: tuple[int, dict[str, str]] | None, wall_ns: int
+) -> PluginCost:
+    figures: Any = sums.figures
+    self_ns = figures["import_ns"] + figures["hooks_self_ns"]
+    saved_ns, kept = saved if saved is not None else (None, {})
+    imports = sorted(sums.imports.items(), key=lambda item: -item[1][0])[:_SHOWN_IMPORTS]
+    return PluginCost(
+        name=unit.name,
+        kind=unit.kind,
+        distribution=unit.distribution,
+        version=unit.version,
+        parts=unit.parts,
+        calls=figures["calls"],
+        errors=figures["errors"],
+        import_ns=figures["import_ns"],
+        import_saved_ns=saved_ns,
+        import_rss_bytes=figures["import_rss_bytes"],
+        hooks_inclusive_ns=figures["hooks_inclusive_ns"],
+        hooks_self_ns=figures["hooks_self_ns"],
+        self_ns=self_ns,
+        cpu_ns=figures["cpu_ns"] if sums.has_cpu else None,
+        share=self_ns / wall_ns if wall_ns else 0.0,
+        saving_ns=None if saved_ns is None else saved_ns + figures["hooks_self_ns"],
+        other_threads_ns=figures["other_threads_ns"],
+        remedy=remedy_for(unit),
+        imports=tuple(
+            ImportCost(module=name, inclusive_ns=ns, self_ns=self_ns, kept_by=kept.get(name))
+            for name, (ns, self_ns) in imports
+        ),
+    )
+
+
+def _import_savings(
+    captures: Sequence[Capture], nodes: Sequence[Node], owners: Owners
+) -> dict[str, tuple[int, dict[str, str]]]:
+    """Return for each unit what of its imports would be saved, and by whom modules are kept."""
+    paid: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for node in nodes:
+        if node.unit is not None and _is_import(node) and node.apart is None:
+            paid[node.unit][node.record.hook] += node.self_ns
+    if not paid:
+        return {name: (0, {}) for name in owners.units}
+    files = {name: file for capture in captures for name, file in capture.modules.items()}
+    graph = ImportGraph(files)
+    found: dict[str, tuple[int, dict[str, str]]] = {name: (0, {}) for name in owners.units}
+    for unit, modules in paid.items():
+        kept = graph.kept({name for name in modules if name in files})
+        saved_ns = sum(ns for name, ns in modules.items() if name not in kept)
+        found[unit] = saved_ns, kept
+    return found
+
+
+def _notes(captures: Sequence[Capture], *, launched: bool) -> tuple[str, ...]:
+    notes = ["import memory: growth of the resident set, an estimate"]
+    notes.append("imports saved: from the import statements at the top of modules, an estimate")
+    if launched:
+        notes.append("modules that the measuring itself needs are part of its own cost")
+    cut = sum(capture.cut_paths for capture in captures)
+    if cut:
+        notes.append(f"call paths too deep or too many to keep their callers: {cut:,}")
+    return (*notes, *(note for capture in captures for note in capture.notes))
+
+
+def _is_import(node: Node) -> bool:
+    return node.record.kind is EventKind.MODULE_IMPORT
+
+
+def _continues(node: Node) -> bool:
+    """Whether this is a later part of a call that has been counted."""
+    return node.part in (AFTER_YIELD, AWAITED)

@@ -1,0 +1,92 @@
+"""What would not be imported if one plugin alone were gone: from the code of the modules.
+
+A module that several import is paid for by the first. Who else imports it when it is imported is
+read from the compiled code of all modules that were loaded: the import statements at their top
+level, whether they were reached or not. Imports within functions are not looked at.
+"""
+
+from __future__ import annotations
+
+import marshal
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib.util import MAGIC_NUMBER, cache_from_source, resolve_name
+from inspect import CO_OPTIMIZED
+from modulefinder import ModuleFinder
+from pathlib import Path
+from types import CodeType
+
+_HEADER_BYTES = 16  # of a .pyc file (PEP 552)
+
+
+class ImportGraph:
+    """Who imports whom among the modules of a program; `files` are theirs, by name."""
+
+    def __init__(self, files: Mapping[str, str]) -> None:
+        self._importers: defaultdict[str, set[str]] = defaultdict(set)
+        for name, file in files.items():
+            for imported in _imported(name, file):
+                if imported in files:
+                    self._importers[imported].add(name)
+        for name in files:
+            parent = name.rpartition(".")[0]
+            if parent in files:
+                self._importers[parent].add(name)  # a package comes along with each of its modules
+
+    def kept(self, gone: set[str]) -> dict[str, str]:
+        """Return which modules of `gone` somebody else would import, and who that is."""
+        kept: dict[str, str] = {}
+        waiting = True
+        while waiting:
+            waiting = False
+            for module in gone - kept.keys():
+                others = self._importers[module] - (gone - kept.keys())
+                if others:
+                    first = min(others)
+                    kept[module] = kept.get(first, first)
+                    waiting = True
+        return kept
+
+
+def _imported(name: str, file: str) -> Iterator[str]:
+    """Yield the names of modules, and of what may be one, that a module imports at its top."""
+    code = _code_of(file)
+    package = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
+    finder = ModuleFinder(path=[])
+    waiting = [code] if code is not None else []
+    while waiting:
+        code = waiting.pop()
+        # A class body runs when the module does; a function, which is optimised, does not.
+        waiting += (
+            each
+            for each in code.co_consts
+            if isinstance(each, CodeType) and not each.co_flags & CO_OPTIMIZED
+        )
+        for kind, found in finder.scan_opcodes(code):
+            if kind == "absolute_import":
+                names, base = found
+            elif kind == "relative_import":
+                level, names, base = found
+                try:
+                    base = resolve_name("." * level + base, package)
+                except ImportError:
+                    continue
+            else:
+                continue
+            yield base
+            yield from (f"{base}.{each}" for each in names or () if each != "*")
+
+
+def _code_of(file: str) -> CodeType | None:
+    """Return the code of a Python file, compiled before or now; None if that cannot be had."""
+    if not file.endswith(".py"):
+        return None
+    with suppress(OSError, ValueError, EOFError, TypeError, NotImplementedError):
+        content = Path(cache_from_source(file)).read_bytes()
+        if content.startswith(MAGIC_NUMBER):
+            found = marshal.loads(content[_HEADER_BYTES:])  # noqa: S302  # Python has run it
+            return found if isinstance(found, CodeType) else None
+    with suppress(OSError, ValueError, SyntaxError, RecursionError):
+        return compile(Path(file).read_bytes(), file, "exec", dont_inherit=True)
+    return None

@@ -1,0 +1,163 @@
+"""Whose is it: which plugin a hook call or an import belongs to, and what is the application's own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import NamedTuple
+
+from pluginhost.attribution.distributions import Distributions
+from pluginhost.capture import ENTRY_POINT, SeenManager, SeenPlugin
+from pluginhost.costs import PluginKind
+
+
+class Unit(NamedTuple):
+    """What has a row of its own: a plugin with all that it registered.
+
+    `parts` are names of plugins in the records, `registered_name` is what its manager calls it.
+    """
+
+    name: str
+    kind: PluginKind
+    project: str
+    registered_name: str
+    distribution: str | None
+    version: str | None
+    parts: tuple[str, ...]
+
+
+class Owners:
+    """Knows the units of a program; None stands for the application itself.
+
+    The application is the package of the manager's class and that of its first hook specification,
+    with everything of the same distributions. Objects that an installed plugin registers beside
+    itself are parts of it.
+    """
+
+    def __init__(
+        self, managers: Sequence[SeenManager], installed: Distributions, *, folder: str
+    ) -> None:
+        self._installed = installed
+        self._folder = folder
+        self._own = frozenset(
+            package
+            for manager in managers
+            for module in (manager.class_module, manager.specification or "")
+            if (top := module.partition(".")[0]) not in _NOBODYS
+            for package in installed.packages_with(top)
+        )
+        self.units: dict[str, Unit] = {}
+        self._of_plugin: dict[str, str | None] = {}
+        self._of_import: dict[str, str | None] = {}
+        for manager in managers:
+            self._place(manager)
+
+    def of_plugin(self, name: str) -> str | None:
+        """Return the unit of a plugin by its name in the records."""
+        return self._of_plugin.get(name)
+
+    def of_import(self, name: str, importer: str | None) -> str | None:
+        """Return the unit an import belongs to: its own if it is a plugin, else its importer's."""
+        if name.startswith(ENTRY_POINT):
+            entry, _, value = name.removeprefix(ENTRY_POINT).partition(" = ")
+            module = value.partition(":")[0].partition("[")[0].strip()
+            if entry in self._of_plugin and module in self._of_import:
+                return self._of_plugin[entry]
+            name = module
+        return self._of_import.get(name, importer)
+
+    def is_own(self, module: str) -> bool:
+        """Whether a module is the application's."""
+        return module.partition(".")[0] in self._own
+
+    def _place(self, manager: SeenManager) -> None:
+        plugins = [plugin for plugin in manager.plugins if not plugin.blocked]
+        units: list[tuple[SeenPlugin, PluginKind, list[SeenPlugin]]] = []
+        for plugin in sorted(plugins, key=_heads_first):
+            kind = self._kind(plugin)
+            head = None
+            if kind is PluginKind.INSTALLED and plugin.distribution is None:
+                head = self._head(plugin, [unit for unit in units if unit[1] is kind])
+            if head is not None:
+                head.append(plugin)
+            else:
+                units.append((plugin, kind, [plugin]))
+        for plugin, kind, parts in units:
+            self._add(manager.project, plugin, kind, parts)
+
+    def _add(
+        self, project: str, head: SeenPlugin, kind: PluginKind, parts: list[SeenPlugin]
+    ) -> None:
+        name = self._shown(head, kind)
+        found = self._installed.named(head.distribution) if head.distribution else None
+        if kind is PluginKind.INSTALLED and found is None:
+            found = self._installed.of_module(head.module)
+        known = self.units.get(name)
+        names = tuple(part.name for part in parts)
+        self.units[name] = Unit(
+            name,
+            kind,
+            project,
+            head.registered_name,
+            head.distribution or (found.name if found else None),
+            head.version or (found.version if found else None),
+            tuple(dict.fromkeys((*known.parts, *names))) if known is not None else names,
+        )
+        unit = None if kind is PluginKind.BUILT_IN else name
+        for part in parts:
+            self._of_plugin[part.name] = unit
+            for key in (part.module, part.file):
+                if key is not None and (part.is_module or part.distribution is not None):
+                    self._of_import.setdefault(key, unit)
+        for part in parts:
+            if unit is not None and _top(part.module) not in sys.stdlib_module_names:
+                self._of_import.setdefault(part.module, unit)
+
+    def _kind(self, plugin: SeenPlugin) -> PluginKind:
+        if plugin.is_module and Path(plugin.file or "").name == "conftest.py":
+            return PluginKind.CONFTEST
+        if self.is_own(plugin.module):
+            return PluginKind.BUILT_IN
+        if plugin.distribution is not None or self._installed.of_module(plugin.module) is not None:
+            return PluginKind.INSTALLED
+        return PluginKind.LOCAL
+
+    def _head(
+        self, plugin: SeenPlugin, units: Iterable[tuple[SeenPlugin, PluginKind, list[SeenPlugin]]]
+    ) -> list[SeenPlugin] | None:
+        """Return the parts of the plugin, of the same distribution, whose module is the nearest."""
+        mine = self._installed.of_module(plugin.module)
+        near = [
+            (_in_common(plugin.module, head.module), parts)
+            for head, _, parts in units
+            if self._installed.of_module(head.module) == mine
+        ]
+        return max(near, key=lambda pair: pair[0])[1] if near else None
+
+    def _shown(self, plugin: SeenPlugin, kind: PluginKind) -> str:
+        if kind is PluginKind.CONFTEST and plugin.file is not None:
+            file = Path(plugin.file)
+            return str(
+                file.relative_to(self._folder) if file.is_relative_to(self._folder) else file
+            )
+        return plugin.name
+
+
+_NOBODYS = frozenset({"", "__main__", "pluggy", "builtins"})
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _in_common(one: str, other: str) -> int:
+    """Return how many parts two dotted names begin with in common."""
+    pairs = zip(one.split("."), other.split("."), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _heads_first(plugin: SeenPlugin) -> tuple[bool, bool]:
+    """Sort what was loaded from entry points first, then modules, then objects."""
+    return plugin.distribution is None, not plugin.is_module

@@ -1,0 +1,154 @@
+"""One capture's call tree, cut into self times that add up: of units, hooks and the measuring."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import NamedTuple
+
+from pluginhost.attribution.owners import Owners
+from pluginhost.calltree import (
+    AFTER_YIELD,
+    AWAITED,
+    BEFORE_YIELD,
+    CUT,
+    ELSEWHERE,
+    MEASURING,
+    EventKind,
+)
+from pluginhost.capture import CallRecord, Capture
+
+HookKey = tuple[str, str]
+"""A plugin by its name in the records, and a hook without what says which part of a call it is."""
+
+
+class Node(NamedTuple):
+    """A call path, judged.
+
+    `unit` is whose it is (None: the application's). `self_ns` and `self_cpu_ns` are without its
+    children and without what recording cost. `outermost` tells whether no caller is of the same
+    unit, `outermost_hook` whether none is of the same hook of the same plugin. `apart` is where it
+    stands if its time is not part of the observed thread's.
+    """
+
+    position: int
+    record: CallRecord
+    unit: str | None
+    key: HookKey
+    part: str
+    self_ns: int
+    self_cpu_ns: int | None
+    outermost: bool
+    outermost_hook: bool
+    apart: str | None
+
+
+class Partition:
+    """The nodes of a capture, what lies above all of them, and what was taken off as measuring."""
+
+    def __init__(self, capture: Capture, owners: Owners) -> None:
+        self.nodes: list[Node] = []
+        self.recording_ns = 0
+        self.processing_ns = 0
+        self.top_ns = 0
+        """The inclusive time of all calls of the observed thread that nothing recorded surrounds."""
+        self.top_cpu_ns = 0
+        self._capture = capture
+        calls = capture.calls
+        self._apart = _apart(calls)
+        self._total_ns, self._cpu_ns = _totals(calls)
+        self._child_ns: defaultdict[int, int] = defaultdict(int)
+        self._child_cpu_ns: defaultdict[int, int] = defaultdict(int)
+        self._recorded_in_ns: defaultdict[int, float] = defaultdict(float)
+        for position, call in enumerate(calls):
+            if self._counts_for_parent(position):
+                self._child_ns[call.parent] += self._total_ns[position]
+                self._child_cpu_ns[call.parent] += self._cpu_ns[position] or 0
+                cost = capture.import_ns if _is_import(call) else capture.outer_ns
+                self._recorded_in_ns[call.parent] += call.count * cost
+        self.top_ns, self.top_cpu_ns = self._child_ns[-1], self._child_cpu_ns[-1]
+        self.recorded_at_top_ns = round(self._recorded_in_ns[-1])
+        self._judge(owners)
+
+    def _counts_for_parent(self, position: int) -> bool:
+        """Whether the time of a path was its caller's time as well."""
+        call = self._capture.calls[position]
+        if call.kind is EventKind.HOOK_AWAIT or (not call.plugin and call.hook in _ASIDE):
+            return False
+        return not (call.parent == -1 and self._apart[position] is not None)
+
+    def _judge(self, owners: Owners) -> None:
+        above: list[tuple[str | None, frozenset[str | None], frozenset[HookKey]]] = []
+        for position, call in enumerate(self._capture.calls):
+            unit, units, hooks = above[call.parent] if call.parent >= 0 else _TOP
+            key, part = _key_of(call)
+            if _is_import(call):
+                unit = owners.of_import(call.hook, unit)
+            elif call.plugin:
+                unit = owners.of_plugin(call.plugin)
+            self._add(position, unit, key, part, (unit not in units, key not in hooks))
+            above.append((unit, units | {unit}, hooks | {key}))
+
+    def _add(
+        self, position: int, unit: str | None, key: HookKey, part: str, outermost: tuple[bool, bool]
+    ) -> None:
+        call, apart = self._capture.calls[position], self._apart[position]
+        raw_ns = max(0, self._total_ns[position] - self._child_ns[position])
+        cpu_ns = self._cpu_ns[position]
+        if call.plugin == "" and call.hook == MEASURING:
+            if apart is None:
+                self.processing_ns += raw_ns
+            return
+        inner_ns = 0.0 if _is_import(call) else call.count * self._capture.inner_ns
+        taken_ns = min(raw_ns, round(inner_ns + self._recorded_in_ns[position]))
+        if cpu_ns is not None:
+            cpu_ns = min(
+                raw_ns - taken_ns, max(0, cpu_ns - self._child_cpu_ns[position] - taken_ns)
+            )
+        if apart is None:
+            self.recording_ns += taken_ns
+        first, first_hook = outermost
+        self.nodes.append(
+            Node(
+                position, call, unit, key, part, raw_ns - taken_ns, cpu_ns, first, first_hook, apart
+            )
+        )
+
+
+_ASIDE = {ELSEWHERE, CUT}
+_TOP: tuple[None, frozenset[str | None], frozenset[HookKey]] = (None, frozenset(), frozenset())
+
+
+def _is_import(call: CallRecord) -> bool:
+    return call.kind is EventKind.MODULE_IMPORT
+
+
+def _key_of(call: CallRecord) -> tuple[HookKey, str]:
+    for part in (BEFORE_YIELD, AFTER_YIELD, AWAITED):
+        if call.hook.endswith(part) and call.plugin:
+            return (call.plugin, call.hook.removesuffix(part)), part
+    return (call.plugin, call.hook), ""
+
+
+def _apart(calls: tuple[CallRecord, ...]) -> list[str | None]:
+    """Return for each path which of the nodes that stand apart it is below, if any."""
+    found: list[str | None] = []
+    for call in calls:
+        inherited = found[call.parent] if call.parent >= 0 else None
+        found.append(call.hook if not call.plugin and call.hook in _ASIDE else inherited)
+    return found
+
+
+def _totals(calls: tuple[CallRecord, ...]) -> tuple[list[int], list[int | None]]:
+    """Return the inclusive times; a call that has not returned takes what its children took."""
+    total_ns = [call.total_ns for call in calls]
+    cpu_ns = [call.cpu_ns for call in calls]
+    below: defaultdict[int, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for position in range(len(calls) - 1, -1, -1):
+        call = calls[position]
+        aside = not call.plugin and call.hook in _ASIDE
+        if not call.count and not aside:
+            total_ns[position], cpu_ns[position] = below[position]
+        if not aside and call.kind is not EventKind.HOOK_AWAIT:
+            ns, cpu = below[call.parent]
+            below[call.parent] = ns + total_ns[position], cpu + (cpu_ns[position] or 0)
+    return total_ns, cpu_ns

@@ -1,0 +1,86 @@
+"""Hook calls that nest by context: below the execution they were made for, whatever thread runs them."""
+
+from __future__ import annotations
+
+import threading
+from contextvars import ContextVar
+from typing import Any
+
+from pluginhost.bus import EventBus
+from pluginhost.calltree import CallSite
+from pluginhost.events import Detail
+from pluginhost.instrumentation.calls import PLAIN, Function, passes_on
+from pluginhost.instrumentation.failures import failure_of
+from pluginhost.instrumentation.nesting import Frame, begin
+
+
+class ContextNesting:
+    """Records hook calls below the frames of `current`, with wall times only."""
+
+    def __init__(self, bus: EventBus, current: ContextVar[Frame]) -> None:
+        self.bus = bus
+        self._current = current
+
+    def timed(self, function: Function, site: CallSite, deferred: Function) -> Function:
+        """Return `function`, timed; closures because this runs around every implementation.
+
+        pluggy passes what has a default by name (from 1.7 on).
+        """
+        bus, plain = self.bus, PLAIN
+        clock, journal, extend, drain = bus.clock, bus.journal, bus.journal.extend, bus.drain
+        high_water, ident = bus.high_water, threading.get_ident
+        get, set_, elsewhere = self._current.get, self._current.set, bus.tree.elsewhere
+
+        def timed(*args: Any, **options: Any) -> Any:
+            __tracebackhide__ = True
+            outer = get()
+            me = ident()
+            while (parent := outer[0]) is None:
+                outer = outer[1]
+            if outer[2] != me:
+                parent = elsewhere(parent)
+            path = parent[site]
+            own = [path, outer, me, 0, None, path]
+            set_(own)
+            start = clock()
+            try:
+                result = function(*args, **options)
+            except BaseException as error:
+                extend((path, start, clock(), me, Detail(failure_of(error, site.plugin_id))))
+                own[0] = None
+                if len(journal) > high_water:
+                    drain()
+                raise
+            extend((path, start, clock(), me, result is None))
+            own[0] = None
+            if len(journal) > high_water:
+                drain()
+            return result if type(result) in plain else _looked_at(result, deferred)
+
+        return timed
+
+    def step(self, site: CallSite, call: Function, argument: Any) -> Any:
+        """Call a step of a generator or coroutine, on record; its way of ending is no failure."""
+        __tracebackhide__ = True
+        bus = self.bus
+        path, own = begin(self._current, site)
+        extra: Detail | bool = False
+        start = bus.clock()
+        try:
+            return call(argument)
+        except StopIteration as stop:
+            extra = stop.value is argument
+            raise
+        except BaseException as error:
+            if not passes_on(argument)(error):
+                extra = Detail(failure_of(error, site.plugin_id))
+            raise
+        finally:
+            bus.journal.extend((path, start, bus.clock(), threading.get_ident(), extra))
+            own[0] = None
+            if len(bus.journal) > bus.high_water:
+                bus.drain()
+
+
+def _looked_at(result: Any, deferred: Function) -> Any:
+    return deferred(result) if hasattr(type(result), "__await__") else result

@@ -1,0 +1,276 @@
+"""Recording a whole process: any number of pluggy managers, and all imports, into one capture."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import msgspec
+import pluggy
+
+from pluginhost.bus import EventBus
+from pluginhost.calltree import CallTree
+from pluginhost.capture import (
+    CallRecord,
+    Capture,
+    Implementation,
+    SeenManager,
+    SeenPlugin,
+    SiteRecord,
+)
+from pluginhost.events import EventBatch
+from pluginhost.instrumentation.by_thread import ThreadNesting
+from pluginhost.instrumentation.calls import CallTimer
+from pluginhost.instrumentation.cost import call_costs_ns
+from pluginhost.instrumentation.imports import ConftestSource, ImportSource
+from pluginhost.instrumentation.readings import ThreadCpu
+from pluginhost.instrumentation.tap import HookTapSource
+from pluginhost.printable import printable
+from pluginhost.profiler.calls import CallTotals
+
+MAX_PATHS, MAX_DEPTH = 200_000, 1_000
+"""Deep enough for the imports of large programs, and still a bound."""
+
+_CAPACITY = 10_000  # records between two rounds of adding up; about 1 MB
+
+
+class Ledger(Protocol):
+    """An observer that keeps the totals of all call paths."""
+
+    def observe(self, batch: EventBatch) -> None:
+        """Take a batch from the bus."""
+
+    def records(self) -> tuple[tuple[CallRecord, ...], tuple[SiteRecord, ...]]:
+        """Return all paths, callers first, and all sites of hook calls."""
+
+
+class Recorder:
+    """Watches pluggy managers, and all imports meanwhile, for one thread whose time adds up.
+
+    That thread is the one that makes the recorder. `cpu_gap_ns` is how often at most the CPU clock
+    is read (see `ThreadCpu`; None: never), `imports` whether they are recorded. `begun_ns` and
+    `spawned_ns` are what `Capture` says of them. After `close()` nothing of it is left in the
+    managers or in Python's import machinery.
+    """
+
+    def __init__(
+        self,
+        *,
+        cpu_gap_ns: int | None = 50_000,
+        imports: bool = True,
+        ledger: Ledger | None = None,
+        begun_ns: int | None = None,
+        spawned_ns: int | None = None,
+    ) -> None:
+        self.bus = EventBus(capacity=_CAPACITY, drain_chunk=_CAPACITY)
+        self._thread_id = threading.get_ident()
+        self.bus.tree = CallTree(MAX_PATHS, MAX_DEPTH, thread_id=self._thread_id)
+        self._has_cpu = cpu_gap_ns is not None
+        cpu = ThreadCpu(self.bus.clock, gap_ns=cpu_gap_ns) if cpu_gap_ns is not None else None
+        self._nesting = ThreadNesting(self.bus, cpu)
+        self._ledger = ledger if ledger is not None else CallTotals()
+        self._spawned_ns = spawned_ns
+        self._begun_ns = begun_ns if begun_ns is not None else self.bus.clock()
+        self._observed_ns = self._begun_ns
+        self._ended_ns: int | None = None
+        self._main_cpu_ns, self._cpu_ns = _thread_cpu_ns(self._thread_id), time.process_time_ns()
+        self._watched: list[_Watched] = []
+        self._costs_ns: tuple[float, float, float] | None = None
+        self._calibrating = False
+        if imports:
+            self.bus.add_source(ImportSource(self._nesting))
+
+    def start(self) -> None:
+        """Begin to record; what is watched later is recorded from then on."""
+        self.bus.subscribe(self._ledger, live=False)
+        self._observed_ns = self.bus.clock()
+
+    def watch(self, manager: pluggy.PluginManager) -> None:
+        """Record every implementation's calls in `manager`, whenever it is registered."""
+        if self._calibrating or any(known.manager() is manager for known in self._watched):
+            return
+        watched = _Watched(manager, self._prefix(manager.project_name))
+        self._watched.append(watched)
+        timer = CallTimer(self._nesting, name_of=watched.name_of)
+        self.bus.add_source(HookTapSource(manager, timer.timed))
+        self.bus.add_source(ConftestSource(manager, self._nesting))
+
+    def managers(self) -> Iterator[pluggy.PluginManager]:
+        """Yield the managers that are watched and still there."""
+        for watched in self._watched:
+            manager = watched.manager()
+            if manager is not None:
+                yield manager
+
+    def capture(self, ended: str = "exit") -> Capture:
+        """Return all that was recorded until now, or until it was closed."""
+        ended_ns = self._ended_ns if self._ended_ns is not None else self.bus.clock()
+        main_cpu_ns = _thread_cpu_ns(self._thread_id) - self._main_cpu_ns
+        cpu_ns = time.process_time_ns() - (0 if self._spawned_ns is not None else self._cpu_ns)
+        self.bus.flush()
+        calls, sites = self._ledger.records()
+        if not self._has_cpu:
+            calls = tuple(msgspec.structs.replace(call, cpu_ns=None) for call in calls)
+        if self._costs_ns is None:
+            self._calibrating = (
+                True  # with a manager of its own, which a launcher would have us watch
+            )
+            self._costs_ns = call_costs_ns(cpu=self._has_cpu)
+            self._calibrating = False
+        inner_ns, outer_ns, import_ns = self._costs_ns
+        return Capture(
+            pid=os.getpid(),
+            parent_pid=os.getppid(),
+            executable=sys.executable,
+            python=platform.python_version(),
+            arguments=tuple(map(printable, sys.argv)),
+            spawned_ns=self._spawned_ns,
+            begun_ns=self._begun_ns,
+            observed_ns=self._observed_ns,
+            ended_ns=ended_ns,
+            cpu_ns=cpu_ns,
+            main_cpu_ns=main_cpu_ns,
+            ended=ended,
+            calls=calls,
+            sites=sites,
+            managers=tuple(watched.seen() for watched in self._watched),
+            modules=_module_files(),
+            searched=tuple(map(printable, sys.path)),
+            record_count=self.bus.drained,
+            inner_ns=inner_ns,
+            outer_ns=outer_ns,
+            import_ns=import_ns,
+            cut_paths=self.bus.tree.cut_paths,
+        )
+
+    def close(self) -> None:
+        """Take everything out again; what was recorded can still be captured."""
+        if self._ended_ns is None:
+            self._ended_ns = self.bus.clock()
+            for watched in self._watched:
+                watched.seen()  # what is registered now
+            self.bus.close()
+
+    def _prefix(self, project: str) -> str:
+        """Return what tells the plugins of a second application from those of the first."""
+        first = self._watched[0].project if self._watched else project
+        return "" if printable(project) == first else f"{printable(project)}/"
+
+
+class _Watched:
+    """A manager, and all plugins and implementations that were ever seen in it."""
+
+    def __init__(self, manager: pluggy.PluginManager, prefix: str) -> None:
+        self.manager: Callable[[], pluggy.PluginManager | None] = weakref.ref(manager)
+        self.project = printable(manager.project_name)
+        self._class_module = printable(type(manager).__module__)
+        self._specification: str | None = None
+        self._prefix = prefix
+        self._plugins: dict[str, SeenPlugin] = {}
+        self._implementations: dict[tuple[str, str], Implementation] = {}
+
+    def name_of(self, impl: pluggy.HookImpl) -> str:
+        """Return what the plugin of `impl` is called in records, and note what it is."""
+        return self._note(impl.plugin_name, impl.plugin)
+
+    def seen(self) -> SeenManager:
+        """Return what is known, with all that is registered now if the manager is still there."""
+        manager = self.manager()
+        if manager is not None:
+            self._look(manager)
+        return SeenManager(
+            project=self.project,
+            class_module=self._class_module,
+            specification=self._specification,
+            plugins=tuple(self._plugins.values()),
+            implementations=tuple(self._implementations.values()),
+        )
+
+    def _look(self, manager: pluggy.PluginManager) -> None:
+        distributions = {id(plugin): found for plugin, found in manager.list_plugin_distinfo()}
+        for registered_name, plugin in manager.list_name_plugin():
+            if plugin is None:
+                name = self._prefix + printable(registered_name)
+                self._plugins[name] = SeenPlugin(
+                    name=name, registered_name=printable(registered_name), module="", blocked=True
+                )
+            else:
+                self._note(registered_name, plugin, distributions.get(id(plugin)))
+        for hook, caller in list(vars(manager.hook).items()):
+            if not isinstance(caller, pluggy.HookCaller):
+                continue
+            if self._specification is None and caller.spec is not None:
+                self._specification = _module_name(caller.spec.namespace)
+            for impl in caller.get_hookimpls():
+                style = "wrapper" if impl.wrapper else "hookwrapper"
+                style = style if impl.wrapper or impl.hookwrapper else "function"
+                name = self._note(impl.plugin_name, impl.plugin)
+                implementation = Implementation(name, printable(hook), style)
+                self._implementations[name, hook] = implementation
+
+    def _note(self, registered_name: str, plugin: object, distribution: Any = None) -> str:
+        """Note a plugin unless it is known, or is known without its distribution."""
+        module = _module_name(plugin)
+        shown = printable(registered_name, 500)
+        if registered_name == str(id(plugin)):  # a name that says nothing, and differs every time
+            shown = f"{module}.{printable(_class_of(plugin).__qualname__)}"
+        name = self._prefix + shown
+        if name not in self._plugins or distribution is not None:
+            known = sys.modules.get(module)
+            file = getattr(plugin if _is_module(plugin) else known, "__file__", None)
+            self._plugins[name] = SeenPlugin(
+                name=name,
+                registered_name=printable(registered_name, 500),
+                module=module,
+                file=printable(file, 1000) if isinstance(file, str) else None,
+                is_module=_is_module(plugin),
+                distribution=_metadata(distribution, "Name"),
+                version=_metadata(distribution, "Version"),
+            )
+        return name
+
+
+def _is_module(plugin: object) -> bool:
+    return isinstance(plugin, type(sys))
+
+
+def _class_of(plugin: object) -> type:
+    return plugin if isinstance(plugin, type) else type(plugin)
+
+
+def _module_name(thing: object) -> str:
+    """Return the module that `thing` is, or the one its class is from."""
+    if _is_module(thing):
+        return printable(getattr(thing, "__name__", ""), 500)
+    return printable(getattr(_class_of(thing), "__module__", ""), 500)
+
+
+def _metadata(distribution: Any, key: str) -> str | None:
+    """Return what a distribution says of itself; pluggy's facade passes the question on."""
+    try:
+        found = distribution.metadata[key] if distribution is not None else None
+    except Exception:  # metadata are whatever lies on the disk
+        return None
+    return printable(found) if found else None
+
+
+def _thread_cpu_ns(thread_id: int) -> int:
+    """Return the CPU time of a thread of this process, from any other where that is possible."""
+    if hasattr(time, "pthread_getcpuclockid"):
+        return time.clock_gettime_ns(time.pthread_getcpuclockid(thread_id))
+    return time.thread_time_ns()
+
+
+def _module_files() -> dict[str, str]:
+    files = (
+        (name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items())
+    )
+    return {
+        printable(name, 500): printable(file, 1000) for name, file in files if isinstance(file, str)
+    }
