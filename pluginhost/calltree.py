@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
@@ -60,8 +60,8 @@ class CallPath(dict["str | CallSite", "CallPath"]):
         self.depth: int = 0 if parent is None else parent.depth + 1
         self.concurrent = False
         """Whether calls made from here were seen to run side by side, in tasks or threads."""
-        self.journal: list[Any] = [] if tree.journal is None else tree.journal
-        """Where records of this path go: one list for all, or one of its own."""
+        self.journal = tree.journal_of(self)
+        """Where calls of this path are recorded, if not on a bus: their durations and extras."""
 
     def __missing__(self, key: str | CallSite) -> CallPath:
         return self.tree.grow(self, key)
@@ -100,7 +100,7 @@ class CallTree:
 
     Beyond that a call is filed below `cut`, without its callers, and counted in `cut_paths`:
     reports say so. With a `thread_id`, what other threads do stands apart (see `elsewhere`), so
-    that the times of that one thread add up. Without a `journal`, every path has its own.
+    that the times of that one thread add up. `journal_of` makes the journal of a path.
     """
 
     def __init__(
@@ -109,9 +109,11 @@ class CallTree:
         max_depth: int = 64,
         *,
         thread_id: int = 0,
-        journal: list[Any] | None = None,
+        journal_of: Callable[[CallPath], Any] = lambda _path: None,
     ) -> None:
-        self.journal = journal
+        self.journal_of = journal_of
+        self.grown: list[CallPath] = []
+        """All paths but the root, callers first."""
         self.max_paths = max_paths
         self.max_depth = max_depth
         self.thread_id = thread_id
@@ -147,15 +149,6 @@ class CallTree:
             return parent
         return parent[self._elsewhere]
 
-    def paths(self) -> Iterator[CallPath]:
-        """Yield all paths but the root, callers first."""
-        waiting = [self.root]
-        while waiting:
-            here = waiting.pop()
-            below = list(here.values())
-            yield from below
-            waiting += below
-
     def grow(self, parent: CallPath, key: str | CallSite) -> CallPath:
         """Add and return the child of `parent` under `key`; called when it is not there yet."""
         with self._lock:
@@ -169,8 +162,10 @@ class CallTree:
                 cut = self.root.get(self._cut)
                 if cut is None:
                     cut = self.root[self._cut] = CallPath(self, self.root, self._cut)
+                    self.grown.append(cut)
                 return cut[key]
             path = parent[key] = CallPath(self, parent, site)
+            self.grown.append(path)
             self.path_count += 1
             return path
 

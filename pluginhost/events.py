@@ -62,9 +62,10 @@ CPU_SHIFT = 20
 Extra = RawReading | Detail | int | None
 """What a record carries in its last place, most executions nothing.
 
-A hook call that returned carries whether it returned None, as a bool; where the CPU clock is read,
-as the lowest bit of an int that has its CPU time in ns above `CPU_SHIFT` bits. So the sum over up
-to a million calls holds both sums.
+A hook call that returned carries whether it returned None: as a bool, or, where its CPU time is
+known, as the lowest bit of an int that has above `CPU_SHIFT` bits what its CPU time is more than its
+duration, in ns; it is never positive but for the clocks' being read in turn. So the sum over up to
+a million calls holds both sums.
 """
 
 

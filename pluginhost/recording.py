@@ -9,13 +9,14 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
 import pluggy
 
-from pluginhost.bus import EventBus
-from pluginhost.calltree import CallTree
+from pluginhost.bus import EventBus, Source
+from pluginhost.calltree import CallPath, CallTree
 from pluginhost.capture import (
     CallRecord,
     Capture,
@@ -32,7 +33,7 @@ from pluginhost.instrumentation.readings import ThreadCpu
 from pluginhost.instrumentation.tap import HookTapSource
 from pluginhost.printable import printable
 from pluginhost.profiler.calls import CallTotals
-from pluginhost.profiler.in_place import HIGH_WATER, InPlace
+from pluginhost.profiler.in_place import InPlace
 
 MAX_PATHS, MAX_DEPTH = 200_000, 1_000
 """Deep enough for the imports of large programs, and still a bound."""
@@ -55,10 +56,9 @@ class Recorder:
 
     That thread is the one that makes the recorder. With a `ledger`, it and all other observers of
     `bus` are told of every call in order; without, calls are only added up, which costs less.
-    `cpu_gap_ns` is how often at most the CPU clock
-    is read (see `ThreadCpu`; None: never), `imports` whether they are recorded. `begun_ns` and
-    `spawned_ns` are what `Capture` says of them. After `close()` nothing of it is left in the
-    managers or in Python's import machinery.
+    `cpu_gap_ns` is how often at most the CPU clock is read (see `ThreadCpu`; None: never), `imports`
+    whether they are recorded. `begun_ns` and `spawned_ns` are what `Capture` says of them. After
+    `close()` nothing of it is left in the managers or in Python's import machinery.
     """
 
     def __init__(
@@ -72,20 +72,27 @@ class Recorder:
     ) -> None:
         self.bus = EventBus(capacity=_CAPACITY, drain_chunk=_CAPACITY)
         self._thread_id = threading.get_ident()
-        journal = None if ledger is None else self.bus.journal
-        self.bus.tree = CallTree(MAX_PATHS, MAX_DEPTH, thread_id=self._thread_id, journal=journal)
-        self._has_cpu = cpu_gap_ns is not None
-        cpu = ThreadCpu(self.bus.clock, gap_ns=cpu_gap_ns) if cpu_gap_ns is not None else None
-        self._in_place: InPlace | None = None
-        if ledger is None:
-            ledger = CallTotals()
-            self._in_place = InPlace(ledger)
-            self._nesting = ThreadNesting(
-                self.bus, cpu, high_water=HIGH_WATER, drain=self._in_place.drain
-            )
+        on_bus = ledger is not None
+        self.bus.tree = tree = CallTree(
+            MAX_PATHS,
+            MAX_DEPTH,
+            thread_id=self._thread_id,
+            journal_of=partial(BusJournal, self.bus) if on_bus else lambda _path: [],
+        )
+        self._ledger: Ledger
+        self._adding: InPlace | None = None
+        if ledger is not None:
+            self._ledger = ledger
+            self.bus.subscribe(ledger, live=False)
         else:
-            self._nesting = ThreadNesting(self.bus, cpu)
-        self._ledger = ledger
+            self._ledger = totals = CallTotals()
+            self._adding = InPlace(tree, totals)
+        flush = self._adding.flush if self._adding is not None else self.bus.flush
+        clock = self.bus.clock
+        self._has_cpu = cpu_gap_ns is not None
+        cpu = ThreadCpu(clock, gap_ns=cpu_gap_ns) if cpu_gap_ns is not None else None
+        self._nesting = ThreadNesting(tree, clock, cpu or ThreadCpu(clock, thread_cpu=clock), flush)
+        self._sources: list[Source] = [ImportSource(self._nesting)] if imports else []
         self._spawned_ns = spawned_ns
         self._begun_ns = begun_ns if begun_ns is not None else self.bus.clock()
         self._observed_ns = self._begun_ns
@@ -94,12 +101,11 @@ class Recorder:
         self._watched: list[_Watched] = []
         self._costs_ns: tuple[float, float, float] | None = None
         self._calibrating = False
-        if imports:
-            self.bus.add_source(ImportSource(self._nesting))
 
     def start(self) -> None:
         """Begin to record; what is watched later is recorded from then on."""
-        self.bus.subscribe(self._ledger, live=False)
+        for source in self._sources:
+            source.start()
         self._observed_ns = self.bus.clock()
 
     def watch(self, manager: pluggy.PluginManager) -> None:
@@ -109,8 +115,9 @@ class Recorder:
         watched = _Watched(manager, self._prefix(manager.project_name))
         self._watched.append(watched)
         timer = CallTimer(self._nesting, name_of=watched.name_of)
-        self.bus.add_source(HookTapSource(manager, timer.timed))
-        self.bus.add_source(ConftestSource(manager, self._nesting))
+        for source in (HookTapSource(manager, timer.timed), ConftestSource(manager, self._nesting)):
+            self._sources.append(source)
+            source.start()
 
     def managers(self) -> Iterator[pluggy.PluginManager]:
         """Yield the managers that are watched and still there."""
@@ -155,7 +162,7 @@ class Recorder:
             managers=tuple(watched.seen() for watched in self._watched),
             modules=_module_files(),
             searched=tuple(map(printable, sys.path)),
-            record_count=self.bus.drained + (self._in_place.records if self._in_place else 0),
+            record_count=self.bus.drained + (self._adding.records if self._adding else 0),
             inner_ns=inner_ns,
             outer_ns=outer_ns,
             import_ns=import_ns,
@@ -169,29 +176,45 @@ class Recorder:
             self._ended_ns = self.bus.clock()
             for watched in self._watched:
                 watched.seen()  # what is registered now
-            self.bus.close()
+            for source in self._sources:
+                source.stop()
             self._flush()
+            self.bus.close()
 
     def _notes(self) -> tuple[str, ...]:
         """Say what of the measuring itself went wrong."""
-        adding = self._in_place
+        adding = self._adding
         if adding is None or adding.error is None:
             return ()
-        return (
-            f"{adding.dropped:,} records were lost, for adding them up failed:"
-            f" {printable(repr(adding.error))}",
-        )
+        lost = f"{adding.dropped:,} records were lost: adding them up failed with"
+        return (f"{lost} {printable(repr(adding.error))}",)
 
     def _flush(self) -> None:
         """Add up what is pending."""
         self.bus.flush()
-        if self._in_place is not None:
-            self._in_place.flush(self.bus.tree)
+        if self._adding is not None:
+            self._adding.flush()
 
     def _prefix(self, project: str) -> str:
         """Return what tells the plugins of a second application from those of the first."""
         first = self._watched[0].project if self._watched else project
         return "" if printable(project) == first else f"{printable(project)}/"
+
+
+class BusJournal:
+    """The journal of one path where observers want to know of every call: records go to a bus."""
+
+    def __init__(self, bus: EventBus, path: CallPath) -> None:
+        self._bus = bus
+        self._path = path
+
+    def extend(self, record: tuple[int, Any]) -> None:
+        """Take a duration that ends now and an extra; atomic, as that of a list is."""
+        duration_ns, extra = record
+        bus, end = self._bus, self._bus.clock()
+        bus.journal.extend((self._path, end - duration_ns, end, threading.get_ident(), extra))
+        if len(bus.journal) > bus.high_water:
+            bus.drain()
 
 
 class _Watched:

@@ -15,7 +15,6 @@ from contextvars import ContextVar
 from typing import Any
 
 from pluginhost.bus import EventBus
-from pluginhost.calltree import CallSite
 from pluginhost.events import Detail, Failure
 from pluginhost.instrumentation.failures import failure_of
 from pluginhost.instrumentation.nesting import Frame, begin_task, end_task
@@ -143,26 +142,26 @@ def driven(
 
 def awaited(
     coroutine: types.CoroutineType[Any, Any, Any],
-    step: Callable[..., Any],
-    within: CallSite,
-    span: CallSite,
-    bus: EventBus,
+    clock: Callable[[], int],
+    step: Callable[[Callable[[Any], Any], Any], Any],
+    record_span: Callable[[int, Failure | None], None],
+    plugin_id: str,
 ) -> Coroutine[Any, Any, Any]:
-    """Return a coroutine that is `coroutine` and records, within `within`, whenever it runs.
+    """Return a coroutine that is `coroutine` and has every step of it made by `step`.
 
-    When it is done, all of its time from the first step on, waiting included, is recorded as
-    `span`. One that is never awaited says so once, as it would have without us.
+    When it is done, `record_span(start_ns, failure)` is told of all of its time from the first step
+    on, waiting included. One that is never awaited says so once, as it would have without us.
     """
 
     async def awaiting() -> Any:
-        start, failure = bus.clock(), None
+        start, failure = clock(), None
         try:
-            return await _steps(coroutine, lambda call, argument: step(within, call, argument))
+            return await _steps(coroutine, step)
         except BaseException as error:
-            failure = failure_of(error, span.plugin_id)
+            failure = failure_of(error, plugin_id)
             raise
         finally:
-            _record_span(bus, span, start, failure)
+            record_span(start, failure)
 
     mine: Any = awaiting()
     mine.__name__, mine.__qualname__ = coroutine.__name__, coroutine.__qualname__
@@ -177,19 +176,17 @@ def _steps(
     return (yield from driven(coroutine, step))
 
 
-def future_watched(result: object, span: CallSite, bus: EventBus) -> None:
-    """If `result` is a future, have the time until it is done recorded as `span`."""
+def future_watched(
+    result: object,
+    clock: Callable[[], int],
+    record_span: Callable[[int, Failure | None], None],
+) -> None:
+    """If `result` is a future, have `record_span(start_ns, None)` called when it is done."""
     asyncio: Any = sys.modules.get("asyncio")
     if asyncio is not None and asyncio.isfuture(result):
         future: Any = result
-        start = bus.clock()
-        future.add_done_callback(lambda _: _record_span(bus, span, start, None))
-
-
-def _record_span(bus: EventBus, span: CallSite, start: int, failure: Failure | None) -> None:
-    detail = Detail(failure, None, None, _task_name()) if failure is not None else None
-    path = bus.tree.root[span]
-    path.journal.extend((path, start, bus.clock(), threading.get_ident(), detail))
+        start = clock()
+        future.add_done_callback(lambda _: record_span(start, None))
 
 
 def _task_name() -> str | None:

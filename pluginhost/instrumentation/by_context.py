@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from pluginhost.bus import EventBus
 from pluginhost.calltree import CallSite
-from pluginhost.events import Detail
+from pluginhost.events import Detail, Failure
 from pluginhost.instrumentation.calls import PLAIN, Function, passes_on
 from pluginhost.instrumentation.failures import failure_of
 from pluginhost.instrumentation.nesting import Frame, begin
@@ -20,12 +20,14 @@ class ContextNesting:
     """Records hook calls below the frames of `current`, with wall times only."""
 
     def __init__(self, bus: EventBus, current: ContextVar[Frame]) -> None:
-        self.bus = bus
+        self.tree = bus.tree
+        self.clock = bus.clock
+        self._bus = bus
         self._current = current
 
     def timed(self, function: Function, site: CallSite, deferred: Function) -> Function:
         """Return `function`, timed; closures because this runs around every implementation."""
-        bus, plain = self.bus, PLAIN
+        bus, plain = self._bus, PLAIN
         clock, journal, extend, drain = bus.clock, bus.journal, bus.journal.extend, bus.drain
         high_water, ident = bus.high_water, threading.get_ident
         get, set_, elsewhere = self._current.get, self._current.set, bus.tree.elsewhere
@@ -85,7 +87,7 @@ class ContextNesting:
     def step(self, site: CallSite, call: Function, argument: Any) -> Any:
         """Call a step of a wrapper or coroutine, on record; its way of ending is no failure."""
         __tracebackhide__ = True
-        bus = self.bus
+        bus = self._bus
         path, own = begin(self._current, site)
         extra: Detail | bool = False
         start = bus.clock()
@@ -103,6 +105,13 @@ class ContextNesting:
             own[0] = None
             if len(bus.journal) > bus.high_water:
                 bus.drain()
+
+    def span(self, site: CallSite, start_ns: int, failure: Failure | None) -> None:
+        """Record that something that began at `start_ns` and was awaited is done now."""
+        bus = self._bus
+        detail = Detail(failure) if failure is not None else None
+        path = bus.tree.root[site]
+        bus.journal.extend((path, start_ns, bus.clock(), threading.get_ident(), detail))
 
 
 def _looked_at(result: Any, deferred: Function) -> Any:

@@ -3,6 +3,10 @@
 A hook implementation, a half of a wrapper, a step of a coroutine, an import: each begins and ends on
 one thread, within what the thread was doing before. So the times of one thread add up. Other threads
 stand apart in the tree, and nothing they do is taken off anybody's time.
+
+A call puts two things into the journal of its path, its duration and an extra (see `Extra`). All
+that is dear is done at a tick, which comes when a call begins or ends and the last one is a while
+ago: the CPU clock is read, and now and then the journals are added up.
 """
 
 from __future__ import annotations
@@ -12,73 +16,64 @@ from collections.abc import Callable, Generator
 from types import FunctionType
 from typing import Any, cast
 
-from msgspec.structs import replace
-
-from pluginhost.bus import EventBus
-from pluginhost.calltree import ELSEWHERE, MEASURING, CallPath, CallSite, CallTree, EventKind
-from pluginhost.events import CPU_SHIFT, Detail
+from pluginhost.calltree import ELSEWHERE, MEASURING, CallSite, CallTree, EventKind
+from pluginhost.events import CPU_SHIFT, Detail, Failure
 from pluginhost.instrumentation.calls import PLAIN, Function, passes_on
 from pluginhost.instrumentation.failures import failure_of
 from pluginhost.instrumentation.readings import ThreadCpu
 
-DUE, OFFSET, PATH, THREAD = range(4)
+FLUSH_INTERVAL_NS = 50_000_000
+
+DUE, OFFSET, PATH, FLUSH_DUE = range(4)
 
 
 class _Here(threading.local):
-    """The state of each thread: when to read its CPU clock next, CPU less wall, path, ident."""
+    """The state of each thread: when the next tick is due, CPU less wall, path, next flush."""
 
-    def __init__(self, tree: CallTree, due: int) -> None:
-        me = threading.get_ident()
+    def __init__(self, tree: CallTree) -> None:
         apart = tree.site(EventKind.HOOK_CALL, "", ELSEWHERE)
-        base = tree.root if me == tree.thread_id else tree.root[apart]
-        self.state: list[Any] = [due, 0, base, me]
+        main = threading.get_ident() == tree.thread_id
+        self.state: list[Any] = [0, 0, tree.root if main else tree.root[apart], 0]
 
 
 class ThreadNesting:
-    """Records calls of one process, with CPU times from `cpu`, or, with None, such as are no times.
+    """Records the calls of a process in the journals of `tree`; `flush()` is to add them up.
 
-    `drain(path)` is called when the journal of a path holds more than `high_water`; what it takes
-    is on record itself.
+    What that takes is on record itself.
     """
 
     def __init__(
         self,
-        bus: EventBus,
-        cpu: ThreadCpu | None,
-        *,
-        high_water: int | None = None,
-        drain: Callable[[CallPath], None] | None = None,
+        tree: CallTree,
+        clock: Callable[[], int],
+        cpu: ThreadCpu,
+        flush: Callable[[], None] = lambda: None,
     ) -> None:
-        self.bus = bus
-        self._read = cpu.read if cpu is not None else _never
-        self._here = _Here(bus.tree, 0 if cpu is not None else 1 << 63)
-        self._measuring = bus.tree.site(EventKind.HOOK_CALL, "", MEASURING)
-        self._high_water = high_water if high_water is not None else bus.high_water
-        self._hand_over = drain if drain is not None else lambda _path: bus.drain()
+        self.tree = tree
+        self.clock = clock
+        self._read = cpu.read
+        self._flush = flush
+        self._here = _Here(tree)
+        self._measuring = tree.site(EventKind.HOOK_CALL, "", MEASURING)
 
     def enter(self, site: CallSite) -> tuple[Any, ...]:
         """Begin a call; what is returned is for `leave`."""
         state = self._here.state
         parent = state[PATH]
         state[PATH] = path = parent[site]
-        start = self._read(state) or self.bus.clock()
+        start = self._read(state)
         return state, parent, path, start, state[OFFSET]
 
-    def leave(self, entered: tuple[Any, ...], *readings: Any) -> None:
-        """End a call; its record carries its CPU time and then the `readings`, or nothing else."""
+    def leave(self, entered: tuple[Any, ...]) -> tuple[Any, int, int]:
+        """End a call; return the journal that is to have its record, its duration and CPU time."""
         state, parent, path, start, offset = entered
-        end = self._read(state) or self.bus.clock()
-        used = end - start + state[OFFSET] - offset
-        extra = (used, *readings) if readings else used << CPU_SHIFT
-        path.journal.extend((path, start, end, state[THREAD], extra))
+        duration_ns = self._read(state) - start
         state[PATH] = parent
-        if len(path.journal) > self._high_water:
-            self._drain(state, path)
+        return path.journal, duration_ns, duration_ns + state[OFFSET] - offset
 
     def timed(self, function: Function, site: CallSite, deferred: Function) -> Function:
         """Return `function`, timed; closures because this runs around every implementation."""
-        clock, here, read, plain = self.bus.clock, self._here, self._read, PLAIN
-        drain, high_water = self._drain, self._high_water
+        clock, here, read, tick, plain = self.clock, self._here, self._read, self._tick, PLAIN
 
         def timed(*args: Any) -> Any:
             __tracebackhide__ = True
@@ -87,36 +82,38 @@ class ThreadNesting:
             state[2] = path = parent[site]
             start = clock()
             if start > state[0]:
-                start = read(state)
+                start = tick(state, parent)
             offset = state[1]
             try:
                 result = function(*args)
             except BaseException as error:
-                end = read(state) or clock()
-                used = end - start + state[1] - offset
+                duration_ns = read(state) - start
+                used = duration_ns + state[1] - offset
                 detail = Detail(failure_of(error, site.plugin_id), cpu_ns=used)
-                path.journal.extend((path, start, end, state[3], detail))
+                path.journal.extend((duration_ns, detail))
                 state[2] = parent
                 raise
             end = clock()
             if end > state[0]:
                 end = read(state)
-            used = end - start + state[1] - offset
-            journal = path.journal
-            journal.extend((path, start, end, state[3], used << CPU_SHIFT | (result is None)))
+            if state[1] is offset:
+                path.journal.extend((end - start, 1 if result is None else 0))
+            else:
+                waited = (state[1] - offset) << 20
+                path.journal.extend((end - start, waited | 1 if result is None else waited))
             state[2] = parent
-            if len(journal) > high_water:
-                drain(state, path)
-            if type(result) in plain or not hasattr(type(result), "__await__"):
+            if result is None or type(result) in plain or not hasattr(type(result), "__await__"):
                 return result
             return deferred(result)
 
         return timed
 
-    def wrapping(self, function: Function, before: CallSite, after: CallSite) -> FunctionType:
+    def wrapping(  # noqa: C901  # in line, for it runs around every wrapper
+        self, function: Function, before: CallSite, after: CallSite
+    ) -> FunctionType:
         """Return a generator function that does what `function` does, both halves on record."""
-        clock, here, read, halves = self.bus.clock, self._here, self._read, (before, after)
-        drain, high_water = self._drain, self._high_water
+        clock, here, read, tick = self.clock, self._here, self._read, self._tick
+        halves = before, after
 
         def timed(*args: Any, **options: Any) -> Generator[Any, Any, Any]:
             __tracebackhide__ = True
@@ -129,7 +126,7 @@ class ThreadNesting:
                 state[2] = path = parent[site]
                 start = clock()
                 if start > state[0]:
-                    start = read(state)
+                    start = tick(state, parent)
                 offset = state[1]
                 try:
                     yielded = call(argument)
@@ -138,32 +135,25 @@ class ThreadNesting:
                     if end > state[0]:
                         end = read(state)
                     value = stop.value
-                    used = end - start + state[1] - offset
-                    journal = path.journal
-                    journal.extend(
-                        (path, start, end, state[3], used << CPU_SHIFT | (value is argument))
-                    )
+                    extra = 1 if value is argument else 0
+                    if state[1] is not offset:
+                        extra |= (state[1] - offset) << 20
+                    path.journal.extend((end - start, extra))
                     state[2] = parent
-                    if len(journal) > high_water:
-                        drain(state, path)
                     return value
                 except BaseException as error:
-                    end = read(state) or clock()
-                    used = end - start + state[1] - offset
-                    ending = _ending(error, argument, used, site)
-                    path.journal.extend((path, start, end, state[3], ending))
+                    duration_ns = read(state) - start
+                    ending = _ending(error, argument, duration_ns, state[1] - offset, site)
+                    path.journal.extend((duration_ns, ending))
                     state[2] = parent
                     argument = None  # an exception must not keep itself alive
                     raise
                 end = clock()
                 if end > state[0]:
                     end = read(state)
-                journal = path.journal
-                used = end - start + state[1] - offset
-                journal.extend((path, start, end, state[3], used << CPU_SHIFT))
+                extra = 0 if state[1] is offset else (state[1] - offset) << 20
+                path.journal.extend((end - start, extra))
                 state[2] = parent
-                if len(journal) > high_water:
-                    drain(state, path)
                 try:
                     argument, call = (yield yielded), wrapper.send
                 except GeneratorExit:
@@ -178,50 +168,50 @@ class ThreadNesting:
     def step(self, site: CallSite, call: Function, argument: Any) -> Any:
         """Call a step of a coroutine, on record; its way of ending is no failure."""
         __tracebackhide__ = True
-        state, parent, path, start, offset = self.enter(site)
-        ending: Detail | int = 0
+        entered = self.enter(site)
+        failed: BaseException | None = None
         try:
             return call(argument)
         except BaseException as error:
-            ending = _ending(error, argument, 0, site)
+            failed = error
             raise
         finally:
-            end = self._read(state) or self.bus.clock()
-            used = end - start + state[OFFSET] - offset
-            extra = (
-                replace(ending, cpu_ns=used) if isinstance(ending, Detail) else used << CPU_SHIFT
-            )
-            path.journal.extend((path, start, end, state[THREAD], extra))
-            state[PATH] = parent
-            if len(path.journal) > self._high_water:
-                self._drain(state, path)
+            journal, duration_ns, cpu_ns = self.leave(entered)
+            waited = cpu_ns - duration_ns
+            extra: Detail | int = waited << CPU_SHIFT
+            if failed is not None:
+                extra = _ending(failed, argument, duration_ns, waited, site)
+            journal.extend((duration_ns, extra))
+            failed = None
 
-    def _drain(self, state: list[Any], path: CallPath) -> None:
-        """Hand the records of a path over, and record within the caller what that took."""
-        clock, measuring = self.bus.clock, state[PATH][self._measuring]
-        start = self._read(state) or clock()
-        offset = state[OFFSET]
-        self._hand_over(path)
-        if len(measuring.journal) > self._high_water:
-            self._hand_over(measuring)
-        end = self._read(state) or clock()
-        used = end - start + state[OFFSET] - offset
-        measuring.journal.extend((measuring, start, end, state[THREAD], used << CPU_SHIFT))
+    def span(self, site: CallSite, start_ns: int, failure: Failure | None) -> None:
+        """Record that something that began at `start_ns` and was awaited is done now."""
+        journal = self.tree.root[site].journal
+        journal.extend((self.clock() - start_ns, 0 if failure is None else Detail(failure)))
+
+    def _tick(self, state: list[Any], parent: Any) -> int:
+        """Read the CPU clock and, if it is time, have the journals added up; return the time."""
+        now: int = self._read(state)
+        if now > state[FLUSH_DUE]:
+            start, offset = now, state[OFFSET]
+            self._flush()
+            now = self._read(state)
+            state[FLUSH_DUE] = now + FLUSH_INTERVAL_NS
+            extra = (state[OFFSET] - offset) << CPU_SHIFT
+            parent[self._measuring].journal.extend((now - start, extra))
+        return now
 
 
-def _ending(error: BaseException, argument: object, cpu_ns: int, site: CallSite) -> Detail | int:
+def _ending(
+    error: BaseException, argument: object, duration_ns: int, waited: int, site: CallSite
+) -> Detail | int:
     """Return what the record of a step carries that ended with `error`.
 
     A generator's end is no failure: its lowest bit tells whether it only passed on what it was
     sent. Nor is an exception that the step was handed and let through.
     """
     if isinstance(error, StopIteration):
-        return cpu_ns << CPU_SHIFT | (error.value is argument)
+        return waited << CPU_SHIFT | (error.value is argument)
     if passes_on(error, argument):
-        return cpu_ns << CPU_SHIFT
-    return Detail(failure_of(error, site.plugin_id), cpu_ns=cpu_ns)
-
-
-def _never(_state: list[Any]) -> int:
-    """Stand in for a CPU clock that is not read."""
-    return 0
+        return waited << CPU_SHIFT
+    return Detail(failure_of(error, site.plugin_id), cpu_ns=duration_ns + waited)

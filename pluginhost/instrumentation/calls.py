@@ -7,14 +7,15 @@ calls cross tasks and threads (`by_context`), or by thread, where times must add
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from inspect import unwrap
 from types import CodeType, CoroutineType, FunctionType
 from typing import Any, Protocol
 
 import pluggy
 
-from pluginhost.bus import EventBus
-from pluginhost.calltree import AFTER_YIELD, AWAITED, BEFORE_YIELD, CallSite, EventKind
+from pluginhost.calltree import AFTER_YIELD, AWAITED, BEFORE_YIELD, CallSite, CallTree, EventKind
+from pluginhost.events import Failure
 from pluginhost.instrumentation.awaitables import awaited, future_watched
 from pluginhost.printable import printable
 
@@ -24,7 +25,8 @@ Function = Callable[..., Any]
 class Nesting(Protocol):
     """Knows what is being called from what, and records calls at their ends."""
 
-    bus: EventBus
+    tree: CallTree
+    clock: Callable[[], int]
 
     def timed(self, function: Function, site: CallSite, deferred: Function) -> Function:
         """Return `function`, on record; results that may be awaited go through `deferred`."""
@@ -34,6 +36,9 @@ class Nesting(Protocol):
 
     def step(self, site: CallSite, call: Function, argument: Any) -> Any:
         """Call a step of a coroutine, on record; its way of ending is no failure."""
+
+    def span(self, site: CallSite, start_ns: int, failure: Failure | None) -> None:
+        """Record that something that began at `start_ns` and was awaited is done now."""
 
 
 class CallTimer:
@@ -55,8 +60,8 @@ class CallTimer:
 
     def timed(self, impl: pluggy.HookImpl, hook: str) -> Function:
         """Return a function that does what `impl.function` does and records it."""
-        nesting, bus = self._nesting, self._nesting.bus
-        site_of, name, hook = bus.tree.site, self._name_of(impl), printable(hook)
+        nesting, tree = self._nesting, self._nesting.tree
+        site_of, name, hook = tree.site, self._name_of(impl), printable(hook)
         function: Function = impl.function
         if impl.wrapper or impl.hookwrapper:
             before = site_of(EventKind.HOOK_CALL, name, hook + BEFORE_YIELD)
@@ -65,11 +70,17 @@ class CallTimer:
         within = site_of(EventKind.HOOK_CALL, name, hook + AWAITED)
         span = site_of(EventKind.HOOK_AWAIT, name, hook + AWAITED)
 
+        def record_span(start_ns: int, failure: Failure | None) -> None:
+            """Record that an awaitable which began at `start_ns` is done."""
+            nesting.span(span, start_ns, failure)
+
         def deferred(result: Any) -> Any:
             """Return what stands for an awaitable result, so that awaiting it is on record."""
             if type(result) is CoroutineType:
-                return awaited(result, nesting.step, within, span, bus)
-            future_watched(result, span, bus)
+                return awaited(
+                    result, nesting.clock, partial(nesting.step, within), record_span, name
+                )
+            future_watched(result, nesting.clock, record_span)
             return result
 
         site = site_of(EventKind.HOOK_CALL, name, hook)
@@ -120,17 +131,22 @@ def named_like(mine: FunctionType, function: Any) -> FunctionType:
     inner = unwrap(getattr(function, "func", function))
     code = getattr(getattr(inner, "__func__", inner), "__code__", None)
     if isinstance(code, CodeType):
-        entries = -(-len(mine.__code__.co_code) // (2 * _UNITS))
         mine.__code__ = mine.__code__.replace(
             co_name=code.co_name,
             co_qualname=code.co_qualname,
             co_filename=code.co_filename,
             co_firstlineno=code.co_firstlineno,
-            co_linetable=_SAME_LINE * entries,
+            co_linetable=_on_one_line(len(mine.__code__.co_code) // 2),
         )
     return mine
 
 
-_UNITS = 8
-_SAME_LINE = bytes((0x80 | 13 << 3 | _UNITS - 1, 0))
-"""An entry of a line table (PEP 657): eight units of code, no columns, on the line as before."""
+def _on_one_line(units: int) -> bytes:
+    """Return a table (PEP 657) that puts that many units of code on the first line, no more, no less.
+
+    CPython writes past its memory where a table says more than there is. An entry is for up to eight
+    units: its kind, 13, says that it has no columns, and what follows it is the lines to advance, 0.
+    """
+    whole, rest = divmod(units, 8)
+    table = bytes((0x80 | 13 << 3 | 7, 0)) * whole
+    return table + bytes((0x80 | 13 << 3 | rest - 1, 0)) if rest else table

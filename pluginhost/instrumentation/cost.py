@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from itertools import repeat
-from operator import sub
 from statistics import median_low
 from threading import get_ident
 from time import perf_counter_ns
@@ -16,7 +15,7 @@ from msgspec.structs import replace
 
 from pluginhost.bus import EventBus
 from pluginhost.calltree import CallTree
-from pluginhost.events import RECORD_WIDTH, EventBatch
+from pluginhost.events import EventBatch
 from pluginhost.hookspecs import PROJECT_NAME, LifecycleSpec, hookimpl
 from pluginhost.instrumentation.by_thread import ThreadNesting
 from pluginhost.instrumentation.calls import CallTimer
@@ -103,9 +102,9 @@ def call_costs_ns(*, cpu: bool) -> tuple[float, float, float]:
     """
     clock = perf_counter_ns
     manager, hook = _one_implementation()
-    bus = EventBus()
-    bus.tree = CallTree(thread_id=get_ident(), journal=bus.journal)
-    nesting = ThreadNesting(bus, ThreadCpu(clock) if cpu else None)
+    tree = CallTree(thread_id=get_ident(), journal_of=lambda _path: [])
+    thread = ThreadCpu(clock) if cpu else ThreadCpu(clock, thread_cpu=clock)
+    nesting = ThreadNesting(tree, clock, thread)
     tap = HookTapSource(manager, CallTimer(nesting).timed)
     spent: tuple[list[int], list[int]] = [], []
     inner: list[int] = []
@@ -119,8 +118,9 @@ def call_costs_ns(*, cpu: bool) -> tuple[float, float, float]:
                 hook()
             times.append(clock() - started)
             tap.stop()
-        inner += map(sub, bus.journal[2::RECORD_WIDTH], bus.journal[1::RECORD_WIDTH])
-        bus.journal.clear()
+        for path in tree.grown:
+            inner += path.journal[0::2]
+            path.journal.clear()
     added_ns = (min(spent[1]) - min(spent[0])) / _CALLS
     inner_ns = min(float(median_low(inner)), max(0.0, added_ns))
     importing = ImportTimer(nesting)

@@ -64,13 +64,14 @@ class ImportTimer:
 
     def enter(self, name: str) -> tuple[Any, ...]:
         """Begin an import; what is returned is for `leave`."""
-        site = self._nesting.bus.tree.site(EventKind.MODULE_IMPORT, "", printable(name, 500))
+        site = self._nesting.tree.site(EventKind.MODULE_IMPORT, "", printable(name, 500))
         return self._rss(), *self._nesting.enter(site)
 
     def leave(self, entered: tuple[Any, ...]) -> None:
         """End the import that `enter` began."""
         before, *begun = entered
-        self._nesting.leave(tuple(begun), before, self._rss(), 0, 1, 1, 0, 0)
+        journal, duration_ns, cpu_ns = self._nesting.leave(tuple(begun))
+        journal.extend((duration_ns, (cpu_ns, before, self._rss(), 0, 1, 1, 0, 0)))
 
     def imported(self, name: str) -> None:
         """Tell that a module is there now."""

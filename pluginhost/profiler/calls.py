@@ -36,28 +36,31 @@ class CallTally(Tally):
         """Count the records of a group."""
         super().add(group)
         extras = group.extras or []
+        wall_ns = group.total_ns
         if group.has_details:
-            details = [extra for extra in extras if isinstance(extra, Detail)]
-            self.errors += sum(detail.failure is not None for detail in details)
-            self._add_cpu([d.cpu_ns for d in details if d.cpu_ns is not None])
+            details = [(i, extra) for i, extra in enumerate(extras) if isinstance(extra, Detail)]
+            self.errors += sum(detail.failure is not None for _, detail in details)
+            known = [(i, detail.cpu_ns) for i, detail in details if detail.cpu_ns is not None]
+            self._add_cpu([cpu_ns for _, cpu_ns in known])
+            wall_ns -= sum(group.durations_ns[i] for i, _ in details)
         kind = group.path.site.kind
         if kind is EventKind.HOOK_CALL or kind is EventKind.HOOK_AWAIT:
             self.min_ns = min(self.min_ns, min(group.durations_ns))  # noqa: PLW3301  # it copies
             if group.has_details or (extras and extras[0] is None):
                 extras = [extra for extra in extras if isinstance(extra, int)]
-            self._add_calls(cast("list[int]", extras))
+            self._add_calls(cast("list[int]", extras), wall_ns)
         elif kind is EventKind.MODULE_IMPORT:
             readings = cast("list[RawReading]", [e for e in extras if isinstance(e, tuple)])
             self._add_cpu([reading[0] for reading in readings])
             self.rss_bytes += sum(resident_bytes(r[2]) - resident_bytes(r[1]) for r in readings)
 
-    def _add_calls(self, extras: list[int]) -> None:
-        """Add what calls that returned carry: all of them only that they returned, or CPU too."""
+    def _add_calls(self, extras: list[int], wall_ns: int) -> None:
+        """Add what calls that returned carry; together they took `wall_ns`."""
         if extras:
             packed = sum(extras)
             self.returned_none += packed & _COUNT
             if type(extras[0]) is not bool:
-                self._add_cpu([packed >> CPU_SHIFT])
+                self._add_cpu([wall_ns + (packed >> CPU_SHIFT)])
 
     def _add_cpu(self, used: list[int]) -> None:
         if used:

@@ -7,15 +7,11 @@ than sums, that order is not worth its price.
 from __future__ import annotations
 
 import threading
-from operator import sub
 from typing import Any
 
 from pluginhost.calltree import CallPath, CallTree
-from pluginhost.events import RECORD_WIDTH, PathGroup
+from pluginhost.events import PathGroup
 from pluginhost.profiler.calls import CallTotals
-
-HIGH_WATER = 256 * RECORD_WIDTH
-"""How much the journal of one path holds before it is added up."""
 
 
 class InPlace:
@@ -25,7 +21,8 @@ class InPlace:
     comes later is dropped and counted.
     """
 
-    def __init__(self, totals: CallTotals) -> None:
+    def __init__(self, tree: CallTree, totals: CallTotals) -> None:
+        self._tree = tree
         self._totals = totals
         self._lock = threading.RLock()
         self._adding = False
@@ -33,20 +30,15 @@ class InPlace:
         self.dropped = 0
         self.error: Exception | None = None
 
-    def drain(self, path: CallPath) -> None:
-        """Add the records of one path, unless somebody is adding: then they wait."""
+    def flush(self) -> None:
+        """Add what was recorded before the call, unless somebody is adding: then it waits."""
         if self._adding or not self._lock.acquire(blocking=False):
             return
         try:
-            self._add(path)
+            for path in self._tree.grown:
+                self._add(path)
         finally:
             self._lock.release()
-
-    def flush(self, tree: CallTree) -> None:
-        """Add everything that was recorded before the call."""
-        with self._lock:
-            for path in tree.paths():
-                self._add(path)
 
     def _add(self, path: CallPath) -> None:
         journal = path.journal
@@ -56,7 +48,7 @@ class InPlace:
         try:
             records = journal[:]
             del journal[: len(records)]
-            count = len(records) // RECORD_WIDTH
+            count = len(records) // 2
             if self.error is None:
                 self._totals.add(_group(path, records))
                 self.records += count
@@ -70,11 +62,10 @@ class InPlace:
 
 
 def _group(path: CallPath, records: list[Any]) -> PathGroup:
-    ends_ns, extras = records[2::RECORD_WIDTH], records[4::RECORD_WIDTH]
-    durations_ns = list(map(sub, ends_ns, records[1::RECORD_WIDTH]))
+    durations_ns, extras = records[0::2], records[1::2]
     try:
         sum(extras)  # all of them numbers: this is the quickest way to know
         details = False
     except TypeError:
         details = True
-    return PathGroup(path, ends_ns, durations_ns, extras, has_details=details)
+    return PathGroup(path, [], durations_ns, extras, has_details=details)
