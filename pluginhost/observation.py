@@ -1,4 +1,4 @@
-"""The composition root: `observe(host)` puts instrumentation, bus, profiler and analytics together."""
+"""The composition root: `observe(target)` puts instrumentation, bus, profiler and analytics together."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import platform
 import time
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
+
+import pluggy
 
 from pluginhost.analytics.engine import AnalyticsEngine
+from pluginhost.attribution import costs_of
 from pluginhost.bus import EventBus
+from pluginhost.costs import CostReport
 from pluginhost.errors import InvalidValueError
 from pluginhost.host.host import PluginHost
 from pluginhost.instrumentation.by_context import ContextNesting
@@ -20,38 +24,51 @@ from pluginhost.instrumentation.lifecycle import LifecycleSource
 from pluginhost.instrumentation.nesting import frame_variable
 from pluginhost.instrumentation.sampling import Sampler
 from pluginhost.instrumentation.tap import HookTapSource
+from pluginhost.printable import printable
+from pluginhost.profiler.calls import CallTotals
 from pluginhost.profiler.profiler import Profiler
+from pluginhost.recording import Recorder
 from pluginhost.rendering import analytics_text, performance_text
-from pluginhost.report import Environment, Report
+from pluginhost.report import Environment, Overhead, PluginInfo, PluginState, Report
+
+
+class Watched(Protocol):
+    """What an observation is of, attached to: a bus, and what only the target knows."""
+
+    name: str
+    bus: EventBus
+
+    def plugins(self) -> tuple[PluginInfo, ...]:
+        """Return all plugins, loaded or not."""
+
+    def overhead(self, observed_ns: int) -> Overhead:
+        """Return the cost of all measuring so far, as a share of `observed_ns`."""
+
+    def costs(self) -> CostReport | None:
+        """Return rows that add up to the whole, where the whole is known."""
+
+    def close(self) -> None:
+        """Deliver what is pending and detach."""
 
 
 class Observation:
-    """What is being learnt of one host; a context manager that stops on leaving.
+    """What is being learnt of one host or plugin manager; a context manager that stops on leaving.
 
     `profiler` and `analytics` hold the knowledge (None where they were not wanted), `bus` takes
     further observers. After `close()` everything learnt can still be read.
     """
 
     def __init__(
-        self, host: PluginHost, *, profiler: Profiler | None, analytics: AnalyticsEngine | None
+        self, watched: Watched, *, profiler: Profiler | None, analytics: AnalyticsEngine | None
     ) -> None:
-        self.host = host
         self.profiler = profiler
         self.analytics = analytics
-        self.bus = EventBus()
+        self.bus = watched.bus
+        self._watched = watched
         self._started_ns = self.bus.clock()
         self._ended_ns: int | None = None
-        sampler = Sampler(
-            profiler.sampling_rate if profiler else 0.0,
-            budget=profiler.cost_budget if profiler else None,
-        )
-        current = frame_variable(self.bus.tree)
-        tap = HookTapSource(host.manager, CallTimer(ContextNesting(self.bus, current)).timed)
-        self.bus.add_source(LifecycleSource(host, self.bus, sampler, current, tap.letting_go))
-        self.bus.add_source(tap)
-        self._meter = CostMeter(self.bus, sampler)
         if profiler is not None:
-            profiler.connect(self.bus.flush, self._meter.overhead)
+            profiler.connect(self.bus.flush, watched.overhead)
             self.bus.subscribe(profiler, live=False)
         if analytics is not None:
             analytics.connect(self.bus.flush)
@@ -63,14 +80,16 @@ class Observation:
         ended_ns = self._ended_ns if self._ended_ns is not None else self.bus.clock()
         # Before the profiler's: its first report calibrates, which is not time observed.
         analytics = self.analytics.report() if self.analytics else None
+        costs = self._watched.costs()
         return Report(
-            name=self.host.name,
+            name=self._watched.name,
             created_timestamp_ns=time.time_ns(),
             observed_ns=ended_ns - self._started_ns,
             environment=environment(),
-            plugins=(*self.host.plugins.values(), *self.host.rejected),
+            plugins=self._watched.plugins(),
             performance=self.profiler.report() if self.profiler else None,
             analytics=analytics,
+            costs=costs,
         )
 
     def performance_report(self) -> str:
@@ -82,11 +101,11 @@ class Observation:
         return analytics_text(_there(self.analytics, "analytics").report())
 
     def close(self) -> None:
-        """Deliver what is pending and detach; the host is as it was. Closing twice does nothing."""
+        """Deliver what is pending and detach; all is as it was. Closing twice does nothing."""
         if self._ended_ns is None:
             self._ended_ns = self.bus.clock()
             try:
-                self.bus.close()
+                self._watched.close()
             finally:
                 for part in (self.profiler, self.analytics):
                     if part is not None:
@@ -105,25 +124,99 @@ class Observation:
 
 
 def observe(
-    target: PluginHost,
+    target: PluginHost | pluggy.PluginManager,
     *,
     profiler: Profiler | bool | None = True,
     analytics: AnalyticsEngine | bool | None = True,
 ) -> Observation:
-    """Observe every load, execution, unload and hook call of the plugins of `target`.
+    """Observe what the plugins of `target` do, and what each of them costs.
+
+    Of a `PluginHost`, that is every load, execution, unload and hook call. Of any other pluggy
+    manager it is every call of a hook implementation, and every import meanwhile; `report().costs`
+    has rows that add up to the time observed, for the thread that observes.
 
     Give a `Profiler` or an `AnalyticsEngine` to choose their settings, True for the defaults,
-    False or None to do without. Without any observer nothing is attached and nothing is slower.
+    False or None to do without. Without any observer nothing is attached to a host and nothing is
+    slower.
     """
-    if not isinstance(target, PluginHost):
+    chosen = Profiler() if profiler is True else profiler or None
+    if isinstance(target, PluginHost):
+        watched: Watched = _Host(target, chosen)
+    elif isinstance(target, pluggy.PluginManager):
+        watched = _Manager(target)
+    else:
         raise InvalidValueError(
-            f"a {type(target).__name__} cannot be observed", remedy="give a PluginHost"
+            f"a {type(target).__name__} cannot be observed",
+            remedy="give a PluginHost or a pluggy.PluginManager",
         )
-    return Observation(
-        target,
-        profiler=Profiler() if profiler is True else profiler or None,
-        analytics=AnalyticsEngine() if analytics is True else analytics or None,
-    )
+    engine = AnalyticsEngine() if analytics is True else analytics or None
+    return Observation(watched, profiler=chosen, analytics=engine)
+
+
+class _Host:
+    """A host, and what is attached to it while the bus has observers."""
+
+    def __init__(self, host: PluginHost, profiler: Profiler | None) -> None:
+        self._host = host
+        self.name = host.name
+        self.bus = EventBus()
+        sampler = Sampler(
+            profiler.sampling_rate if profiler else 0.0,
+            budget=profiler.cost_budget if profiler else None,
+        )
+        current = frame_variable(self.bus.tree)
+        tap = HookTapSource(host.manager, CallTimer(ContextNesting(self.bus, current)).timed)
+        self.bus.add_source(LifecycleSource(host, self.bus, sampler, current, tap.letting_go))
+        self.bus.add_source(tap)
+        self.overhead = CostMeter(self.bus, sampler).overhead
+        self.close = self.bus.close
+
+    def plugins(self) -> tuple[PluginInfo, ...]:
+        """Return all plugins, loaded or not."""
+        return (*self._host.plugins.values(), *self._host.rejected)
+
+    def costs(self) -> CostReport | None:
+        """Return nothing: time between executions is nobody's."""
+        return None
+
+
+class _Manager:
+    """A pluggy manager of any application, recorded from now on."""
+
+    def __init__(self, manager: pluggy.PluginManager) -> None:
+        self.name = printable(manager.project_name)
+        self._recorder = Recorder(ledger=CallTotals())
+        self.bus = self._recorder.bus
+        self._recorder.watch(manager)
+        self._recorder.start()
+        self.close = self._recorder.close
+
+    def plugins(self) -> tuple[PluginInfo, ...]:
+        """Return the plugins that are not the application's own."""
+        return tuple(
+            PluginInfo(
+                id=row.name,
+                state=PluginState.LOADED,
+                source=str(row.kind),
+                version=row.version,
+                distribution=row.distribution,
+            )
+            for row in self.costs().plugins
+        )
+
+    def overhead(self, observed_ns: int) -> Overhead:
+        """Return the cost of all measuring so far, as a share of `observed_ns`."""
+        cost = self.costs().measuring
+        return Overhead(
+            processing_ns=cost.setup_ns + cost.processing_ns,
+            recording_ns=cost.recording_ns,
+            records=cost.records,
+            share=cost.total_ns / observed_ns if observed_ns else None,
+        )
+
+    def costs(self) -> CostReport:
+        """Return rows that add up to the time observed."""
+        return costs_of([self._recorder.capture("observed")])
 
 
 def environment() -> Environment:

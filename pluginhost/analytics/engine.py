@@ -361,7 +361,7 @@ class AnalyticsEngine:
 
     def _all_stats(self) -> dict[str, PluginStats]:
         now_ns = self._now_ns()
-        return {i: usage.stats(now_ns) for i, usage in sorted(self._usage.items())}
+        return {i: usage.stats(now_ns) for i, usage in sorted(self._usage.items()) if i}
 
     def _counts_by_kind(self) -> dict[str, int]:
         return {kind.value: self._kinds[kind] for kind in EventKind}

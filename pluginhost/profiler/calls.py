@@ -157,7 +157,7 @@ class CallTotals:
         """Return all that is not an execution, by plugin and hook, the costliest first."""
         rows: dict[CallSite, list[CallPath]] = defaultdict(list)
         for path in self._tallies:
-            if path.site.kind is not EventKind.PLUGIN_EXECUTE:
+            if path.site.kind is not EventKind.PLUGIN_EXECUTE and path.site.plugin_id:
                 rows[path.site].append(path)
         metrics = [self._hook(site, paths) for site, paths in rows.items()]
         return tuple(sorted(metrics, key=lambda m: (-m.self_time_ns, m.plugin_id, m.hook)))
