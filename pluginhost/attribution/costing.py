@@ -46,56 +46,30 @@ def costs_of(
     whole is what was observed. Names of files are shown relative to `folder`, by default the
     current one.
     """
-    program = captures[0]
     managers = [manager for capture in captures for manager in capture.managers]
-    installed = Distributions(program.searched)
+    installed = Distributions(captures[0].searched)
     owners = Owners(managers, installed, folder=folder or str(Path.cwd()))
     parts = [Partition(capture, owners) for capture in captures]
-    walls = [
-        (started_ns if position == 0 and started_ns is not None else capture.spawned_ns)
-        or capture.observed_ns
-        for position, capture in enumerate(captures)
-    ]
-    ends = [
-        exited_ns if position == 0 and exited_ns is not None else capture.ended_ns
-        for position, capture in enumerate(captures)
-    ]
-    wall_ns = sum(ends) - sum(walls)
     nodes = [node for part in parts for node in part.nodes]
-    launched = [capture.spawned_ns is not None or started_ns is not None for capture in captures]
-    setup_ns = sum(
-        c.observed_ns - c.begun_ns for c, own in zip(captures, launched, strict=True) if own
-    )
+    spans = _spans(captures, started_ns, exited_ns)
+    wall_ns = sum(end - start for start, end in spans)
+    hooks = hook_costs(captures, nodes)
+    plugins = _plugins(owners, nodes, _import_savings(captures, nodes, owners), wall_ns)
+    launched = captures[0].spawned_ns is not None or started_ns is not None
     measuring = MeasuringCost(
-        setup_ns=setup_ns,
+        setup_ns=sum(c.observed_ns - c.begun_ns for c in captures) if launched else 0,
         processing_ns=sum(part.processing_ns for part in parts),
         recording_ns=sum(part.recording_ns + part.recorded_at_top_ns for part in parts),
         records=sum(capture.record_count for capture in captures),
     )
-    hooks = hook_costs(captures, nodes)
-    saved_by = _import_savings(captures, nodes, owners)
-    plugins = _plugins(owners, nodes, saved_by, wall_ns)
-    windows_ns = sum(capture.ended_ns - capture.observed_ns for capture in captures)
-    own = [node for node in nodes if node.unit is None and node.apart is None]
-    left_ns = windows_ns - sum(part.top_ns + part.recorded_at_top_ns for part in parts)
-    application_ns = max(0, left_ns + sum(node.self_ns for node in own))
-    rows_ns = application_ns + sum(row.self_ns for row in plugins) + measuring.total_ns
-    cpu_ns = None
-    if any(node.self_cpu_ns is not None for node in nodes):
-        taken = sum(row.cpu_ns or 0 for row in plugins) + measuring.processing_ns
-        main_ns = sum(capture.main_cpu_ns for capture in captures)
-        cpu_ns = min(application_ns, max(0, main_ns - taken - measuring.recording_ns))
-    application = ApplicationCost(
-        name=managers[0].project if managers else "application",
-        self_ns=application_ns,
-        cpu_ns=cpu_ns,
-        import_ns=sum(node.self_ns for node in own if _is_import(node)),
-        share=application_ns / wall_ns if wall_ns else 0.0,
-    )
+    name = managers[0].project if managers else "application"
+    application = _application(name, captures, parts, plugins, measuring, wall_ns)
+    rows_ns = application.self_ns + sum(row.self_ns for row in plugins) + measuring.total_ns
+    title = " ".join(command) or name
     return CostReport(
         command=command,
         wall_ns=wall_ns,
-        elapsed_ns=ends[0] - walls[0],
+        elapsed_ns=spans[0][1] - spans[0][0],
         cpu_ns=sum(capture.cpu_ns for capture in captures),
         main_cpu_ns=sum(capture.main_cpu_ns for capture in captures),
         application=application,
@@ -104,23 +78,69 @@ def costs_of(
         measuring=measuring,
         unattributed_ns=wall_ns - rows_ns,
         candidates=candidates_among(plugins, hooks, installed),
-        flame_graph=flame_graph(
-            " ".join(command) or application.name, [part.nodes for part in parts], wall_ns
-        ),
-        processes=tuple(
-            ProcessCost(
-                pid=capture.pid,
-                parent_pid=capture.parent_pid,
-                arguments=capture.arguments,
-                wall_ns=end - start,
-                ended=capture.ended,
-            )
-            for capture, start, end in zip(captures, walls, ends, strict=True)
-        ),
-        ended=ended or program.ended,
+        flame_graph=flame_graph(title, [part.nodes for part in parts], wall_ns),
+        processes=_processes(captures, spans),
+        ended=ended or captures[0].ended,
         exit_code=exit_code,
         incomplete=incomplete,
-        notes=_notes(captures, launched=any(launched)),
+        notes=_notes(captures, launched=launched),
+    )
+
+
+def _spans(
+    captures: Sequence[Capture], started_ns: int | None, exited_ns: int | None
+) -> list[tuple[int, int]]:
+    """Return when each process was started and had ended, as far as that is known."""
+    spans = [(capture.spawned_ns or capture.observed_ns, capture.ended_ns) for capture in captures]
+    start, end = spans[0]
+    spans[0] = (
+        start if started_ns is None else started_ns,
+        end if exited_ns is None else exited_ns,
+    )
+    return spans
+
+
+def _application(
+    name: str,
+    captures: Sequence[Capture],
+    parts: Sequence[Partition],
+    plugins: Sequence[PluginCost],
+    measuring: MeasuringCost,
+    wall_ns: int,
+) -> ApplicationCost:
+    """Return the row of what is left of the observed time, with that of the built-in plugins."""
+    own = [n for part in parts for n in part.nodes if n.unit is None and n.apart is None]
+    self_ns = sum(node.self_ns for node in own)
+    for capture, part in zip(captures, parts, strict=True):
+        self_ns += capture.ended_ns - capture.observed_ns - part.top_ns - part.recorded_at_top_ns
+    self_ns = max(0, self_ns)
+    cpu_ns = None
+    if any(node.self_cpu_ns is not None for part in parts for node in part.nodes):
+        taken_ns = sum(row.cpu_ns or 0 for row in plugins)
+        taken_ns += measuring.processing_ns + measuring.recording_ns
+        main_ns = sum(capture.main_cpu_ns for capture in captures)
+        cpu_ns = min(self_ns, max(0, main_ns - taken_ns))
+    return ApplicationCost(
+        name=name,
+        self_ns=self_ns,
+        cpu_ns=cpu_ns,
+        import_ns=sum(node.self_ns for node in own if _is_import(node)),
+        share=self_ns / wall_ns if wall_ns else 0.0,
+    )
+
+
+def _processes(
+    captures: Sequence[Capture], spans: Sequence[tuple[int, int]]
+) -> tuple[ProcessCost, ...]:
+    return tuple(
+        ProcessCost(
+            pid=capture.pid,
+            parent_pid=capture.parent_pid,
+            arguments=capture.arguments,
+            wall_ns=end - start,
+            ended=capture.ended,
+        )
+        for capture, (start, end) in zip(captures, spans, strict=True)
     )
 
 

@@ -297,5 +297,5 @@ def _estimates(rows: tuple[AggregateMetrics, ...], cut_paths: int) -> tuple[str,
     if any(row.concurrent_children for row in rows):
         notes.append("self time marked ~: a bound, its children ran side by side")
     if cut_paths:
-        notes.append(f"calls too deep to keep their callers, shown at the top: {cut_paths:,}")
+        notes.append(f"calls too deep to keep their callers, shown apart: {cut_paths:,}")
     return tuple(notes)

@@ -243,23 +243,26 @@ def test_paths_are_told_apart_by_identity_even_when_equal_as_mappings() -> None:
     assert [tree.root["a"], tree.root["b"]].index(tree.root["b"]) == 1
 
 
-def test_a_path_that_gets_too_deep_is_filed_at_the_top() -> None:
+def test_a_path_that_gets_too_deep_loses_its_callers() -> None:
     """Recursion without end makes neither endless paths nor lost calls, and is counted."""
     tree = CallTree(max_depth=3)
     path = tree.root
     for _ in range(5):
         path = path["a"]
-    assert path.names() == ("a", "a")  # the fourth call began anew
+    assert path.names() == ("(callers not kept)", "a", "a")  # the fourth call began anew
     assert tree.cut_paths == 1
 
 
-def test_a_tree_that_is_full_files_new_paths_at_the_top() -> None:
+def test_a_tree_that_is_full_keeps_known_paths_and_counts_the_rest_by_plugin() -> None:
     """Known paths stay what they are; unknown ones lose their callers, not their calls."""
     tree = CallTree(max_paths=3)
     known = tree.root["a"]["b"]
-    assert tree.root["a"]["c"] is tree.root["c"]
+    cut = tree.root["a"]["c"]
+    assert cut.names() == ("(callers not kept)", "c")
+    assert cut.caller is None
+    assert tree.root["a"]["d"]["c"] is cut
     assert tree.root["a"]["b"] is known
-    assert tree.cut_paths == 1
+    assert tree.cut_paths == 3
 
 
 def test_a_path_that_another_thread_was_quicker_to_add_is_taken_as_it_is() -> None:

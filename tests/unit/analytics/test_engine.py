@@ -150,6 +150,8 @@ def test_the_json_fits_the_published_schema(busy: AnalyticsEngine) -> None:
         "plugin_error": 10,
         "plugin_unload": 0,
         "hook_call": 0,
+        "hook_await": 0,
+        "module_import": 0,
     }
     again = decode(text, AnalyticsExport)
     assert again.plugin_stats == busy.get_all_plugin_stats()

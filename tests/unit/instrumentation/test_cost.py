@@ -50,7 +50,7 @@ def test_records_and_readings_are_counted_and_multiplied(host_of: HostOf, rate: 
             host.execute("a", int)
         assert observation.profiler is not None
         report = observation.profiler.report()
-        per_record, per_reading = observation._meter.costs_ns()
+        per_record, per_reading = observation._watched.overhead.__self__.costs_ns()
     overhead, (row,) = report.overhead, report.plugins
     assert (overhead.records, overhead.readings) == (400, row.sampled_count)
     assert overhead.recording_ns == round(400 * per_record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import itertools
 import sys
 import threading
@@ -409,8 +410,8 @@ def test_implementations_are_timed_apart_and_wrappers_on_both_sides(clock: Any) 
     ]
 
 
-def test_the_time_of_an_asynchronous_implementation_ends_with_its_coroutine(clock: Any) -> None:
-    """A hook's caller awaits what it gets by itself, so only the call is timed."""
+def test_a_coroutine_that_an_implementation_returns_is_timed_whenever_it_runs(clock: Any) -> None:
+    """The call, each step of the coroutine, and, in the end, all of its time with the waiting."""
 
     class Answers:
         name = "a"
@@ -418,14 +419,52 @@ def test_the_time_of_an_asynchronous_implementation_ends_with_its_coroutine(cloc
         @impl
         async def many(self) -> str:
             clock.advance(500)
+            await _Pause()
+            clock.advance(20)
             return "done"
 
     manager = _manager(Answers())
     with _tapped(manager, clock=clock) as (_, collector):
         (coroutine,) = manager.hook.many(x=1, y=2)
+        assert inspect.iscoroutine(coroutine)
+        assert coroutine.__qualname__.endswith("Answers.many")
+        assert coroutine.send(None) == "paused"
+        clock.advance(3_000)
         with pytest.raises(StopIteration, match="done"):
             coroutine.send(None)
-    assert [e.duration_ns for e in collector.events] == [0]
+    assert [(e.kind, e.hook, e.duration_ns) for e in collector.events] == [
+        ("hook_call", "many", 0),
+        ("hook_call", "many (awaited)", 500),
+        ("hook_call", "many (awaited)", 20),
+        ("hook_await", "many (awaited)", 3_520),
+    ]
+
+
+def test_a_coroutine_that_is_never_awaited_says_so_once() -> None:
+    """As it would have without a tap."""
+
+    class Answers:
+        name = "a"
+
+        @impl
+        async def many(self) -> str:
+            return "done"
+
+    manager = _manager(Answers())
+    with _tapped(manager), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        manager.hook.many(x=1, y=2)
+        gc.collect()
+    assert [str(w.message) for w in caught if w.category is RuntimeWarning] == [
+        f"coroutine '{Answers.many.__qualname__}' was never awaited"
+    ]
+
+
+class _Pause:
+    """Suspends whoever awaits it, once."""
+
+    def __await__(self) -> Iterator[str]:
+        yield "paused"
 
 
 def test_calls_within_calls_have_their_callers_path() -> None:

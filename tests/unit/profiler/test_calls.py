@@ -296,4 +296,4 @@ def test_calls_that_are_too_deep_stand_at_the_top_and_the_report_says_so(host_of
         assert sum(node.call_count for _, node in nodes_of(graph)) == 100
         assert max(len(names) for names, _ in nodes_of(graph)) == 64
         notes = profiler.report().estimates
-    assert "calls too deep to keep their callers, shown at the top: 1" in notes
+    assert "calls too deep to keep their callers, shown apart: 1" in notes
