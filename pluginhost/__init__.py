@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pluginhost.analytics.engine import AnalyticsEngine as AnalyticsEngine
     from pluginhost.analytics.records import AnalyticsEvent as AnalyticsEvent
-    from pluginhost.bus import EventBus as EventBus, Observer as Observer
+    from pluginhost.bus import EventBus as EventBus
     from pluginhost.errors import PluginHostError as PluginHostError
     from pluginhost.events import (
         Event as Event,
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
         PluginState as PluginState,
         Report as Report,
     )
+    from pluginhost.subscription import Observer as Observer
 
 _HOMES = {
     "analytics.engine": "AnalyticsEngine", "analytics.records": "AnalyticsEvent",
-    "bus": "EventBus Observer", "errors": "PluginHostError",
+    "bus": "EventBus", "subscription": "Observer", "errors": "PluginHostError",
     "events": "Event EventBatch EventKind Status", "hookspecs": "Host hookimpl hookspec",
     "host.host": "PluginHost", "observation": "Observation observe",
     "profiler.profiler": "Profiler", "profiler.rules": "Thresholds",

@@ -17,6 +17,7 @@ from pluginhost.hookspecs import PROJECT_NAME, LifecycleSpec, hookimpl
 from pluginhost.instrumentation.lifecycle import sampled_wrapper, wall_wrapper
 from pluginhost.instrumentation.nesting import Frame, frame_variable
 from pluginhost.instrumentation.sampling import Sampler
+from pluginhost.processes import follow_forks
 from pluginhost.report import Overhead
 
 _CALLS = 200
@@ -39,6 +40,12 @@ class CostMeter:
         self._readings = 0
         self._adapted_ns = bus.clock()
         bus.meter = self.account
+        follow_forks(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a child process: another thread may have held the lock."""
+        self._lock = threading.RLock()
+        self._records = self._readings = 0
 
     def account(self, batch: EventBatch, spent_ns: int) -> None:
         """Count a batch whose delivery took `spent_ns`."""
