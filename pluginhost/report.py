@@ -39,8 +39,8 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     `source` is the kind of place it was found in, `location` the place itself. `requires` are
     peers with optional version specifiers ("checksum>=1"), `after` are peers that come first when
-    they are there. `error` and `remedy` say why it failed or was skipped, `survivors` what an
-    unload could not release.
+    there. `error` and `remedy` say why it failed or was skipped, `survivors` what an unload could
+    not release, `dirty` what of the state of the whole process loading it has changed.
     """
 
     id: str
@@ -57,6 +57,7 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     remedy: str | None = None
     survivors: tuple[str, ...] = ()
+    dirty: tuple[str, ...] = ()
 
 
 class ExecutionMetrics(msgspec.Struct, frozen=True, kw_only=True):

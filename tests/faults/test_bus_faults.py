@@ -107,7 +107,7 @@ def test_a_million_events_reach_the_healthy_one_in_order(live):
     bus.close(0.1)
     assert adds_up(slow.account())
     assert slow.account().published == total
-    print(f"\n1,000,000 events, 3 observers: {spent_us:.2f} us an event; {slow.account()}")
+    print(f"\n1,000,000 events, 3 observers: {spent_us:.2f} us an event; {slow.account()}")  # noqa: T201
 
 
 @pytest.mark.parametrize("position", ["before", "after"])
@@ -258,8 +258,8 @@ class Plugin:
     @hookimpl
     def execute(self): ...
 
-sys.modules["work"] = Plugin()
-host = PluginHost("test", sources=["module:work"])
+sys.modules["work"], sys.modules["other"] = Plugin(), Plugin()
+host = PluginHost("test", sources=["module:work", "module:other"])
 host.load_all()
 
 class Tell:
@@ -367,9 +367,13 @@ def load():
         host.execute("work")
         if time.monotonic_ns() % 50 == 0:
             observation.profiler.get_all_aggregates()
-            host.reload("work") if "a" in host.plugins else None
 
-threads = [threading.Thread(target=load) for _ in range(3)]
+def swap():
+    while not done:
+        host.unload("other")
+        host.load("other")
+
+threads = [threading.Thread(target=target) for target in (load, load, swap)]
 for thread in threads:
     thread.start()
 
@@ -385,7 +389,9 @@ def child():
     assert follows.forks == 1
     names = [account.observer for account in observation.bus.accounts]
     assert names == ["Profiler", "AnalyticsEngine", "Follows"], names
-    host.reload("work")
+    host.unload("work")
+    host.load("work")
+    host.load("other")
     observation.close()
     with observe(host) as again:
         host.execute("work")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pluginhost.errors import DiscoveryError, ManifestError
 from pluginhost.host.manifest import PluginEntry, read_manifest
 from pluginhost.host.sources import Candidate, failed_candidate, found_candidate
-from pluginhost.host.sources.importing import import_file, plugin_object
+from pluginhost.host.sources.importing import OWN_MODULE_PREFIX, import_file, plugin_object
 
 KIND = "folder"
 
@@ -151,7 +151,7 @@ def _module_name(plugin_id: str, path: Path, serial: int) -> str:
     """Return a module name of the plugin's own, the same each time."""
     place = os.fsencode(path.resolve()) + f"\0{serial}\0{plugin_id}".encode(errors="surrogatepass")
     digest = hashlib.sha256(place).hexdigest()[:8]
-    return f"pluginhost_plugin_{digest}_{_identifier(plugin_id)}"
+    return f"{OWN_MODULE_PREFIX}{digest}_{_identifier(plugin_id)}"
 
 
 def _identifier(name: str) -> str:

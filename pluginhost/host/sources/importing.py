@@ -20,6 +20,9 @@ from typing import Any
 
 from pluginhost.errors import PluginLoadError
 
+OWN_MODULE_PREFIX = "pluginhost_plugin_"
+"""How the names begin of modules that are made for one plugin alone."""
+
 
 class FreshSourceLoader(SourceFileLoader):
     """Compiles the bytes it has just read, and neither reads nor writes bytecode files.
