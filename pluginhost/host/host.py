@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from threading import get_ident
 from types import ModuleType, TracebackType
 from typing import Any, Self
@@ -21,6 +22,7 @@ from pluginhost.errors import (
 from pluginhost.hookspecs import API_VERSION, PROJECT_NAME, LifecycleSpec, PluginSpec, Task
 from pluginhost.host.calls import CallsUnderWay
 from pluginhost.host.catalogue import Catalogue, cut_short, failed
+from pluginhost.host.locking import Trust, read_lock
 from pluginhost.host.ordering import (
     LIVE,
     check_host_version,
@@ -45,8 +47,9 @@ class PluginHost:
     `entry-points` (of `entry_point_group`) or `entry-points:GROUP`. `api_version` is what plugins'
     `api` specifiers are checked against. Loading and unloading take `lifecycle_lock`, changing
     what wraps the lifecycle hooks takes `wrappers_lock` (within which no other lock is ever
-    taken), executing takes neither. Unloading waits `drain_seconds` for calls under way. A context
-    manager: leaving it unloads every plugin.
+    taken), executing takes neither. Unloading waits `drain_seconds` for calls under way. With `only`,
+    no other plugins are loaded than those it names; with `lock`, a lock file, none whose code is
+    not what it says. A context manager: leaving it unloads every plugin.
     """
 
     def __init__(
@@ -57,6 +60,8 @@ class PluginHost:
         entry_point_group: str = DEFAULT_GROUP,
         api_version: str = API_VERSION,
         drain_seconds: float = 5.0,
+        only: Iterable[str] | None = None,
+        lock: str | Path | None = None,
     ) -> None:
         check_host_version(api_version)
         ns_of_seconds(drain_seconds, "drain_seconds")
@@ -82,7 +87,9 @@ class PluginHost:
         self._runners: dict[str, InlineRunner] = {}
         self._calls = CallsUnderWay(drain_seconds)
         self._threads = self._calls.threads
-        self._steps = HostSteps(self, self.manager, self._catalogue.records, api_version)
+        self._trust = Trust(only, None if lock is None else read_lock(lock))
+        records = self._catalogue.records
+        self._steps = HostSteps(self, self.manager, records, api_version, self._trust)
         self.lifecycle.register(self._steps, name=PROJECT_NAME)
         follow_forks(self)
 
@@ -149,11 +156,13 @@ class PluginHost:
     def load_all(self) -> tuple[PluginInfo, ...]:
         """Load every plugin that can be loaded, in order of their requirements; return all.
 
-        A broken plugin fails alone; those that require it are skipped and say so.
+        A broken plugin fails alone; those that require it are skipped and say so. Plugins that are
+        not among `only` stay as they are.
         """
         with self.lifecycle_lock:
             self.discover()
-            self._load_in_order(self.plugins)
+            allowed = {i: info for i, info in self.plugins.items() if self._trust.allows(i)}
+            self._load_in_order(allowed)
             return (*self.plugins.values(), *self.rejected)
 
     # Running

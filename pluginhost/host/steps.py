@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from pluginhost.errors import PluginLoadError
 from pluginhost.hookspecs import Host, Task, hookimpl
+from pluginhost.host.locking import Trust
 from pluginhost.host.ordering import check_api, check_peers
 from pluginhost.host.registration import (
     call_with_host,
@@ -105,8 +106,10 @@ class HostSteps:
         manager: pluggy.PluginManager,
         records: dict[str, PluginRecord],
         api_version: str,
+        trust: Trust,
     ) -> None:
         self._host = host
+        self._trust = trust
         self._manager = manager
         self._records = records
         self._api_version = api_version
@@ -119,7 +122,7 @@ class HostSteps:
         check_api(record.info, self._api_version)
         check_peers(record.info, {i: r.info for i, r in self._records.items()})
         try:
-            record.object = _imported(record)
+            record.object = _imported(record, self._trust)
             register(self._manager, record.object, plugin_id)
             setup = self._bind(record, plugin_id)
             call_with_host(setup, self._host)
@@ -197,11 +200,11 @@ class HostSteps:
         return setup
 
 
-def _imported(record: PluginRecord) -> object:
+def _imported(record: PluginRecord, trust: Trust) -> object:
     plugin_id, fresh = record.info.id, record.fresh
     record.fresh = False
     try:
-        return record.candidate.load(fresh)
+        return trust.load(record.candidate, fresh=fresh)
     except (PluginLoadError, KeyboardInterrupt):
         raise
     except BaseException as error:

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pluginhost.errors import DiscoveryError, ManifestError
+from pluginhost.errors import DiscoveryError, ManifestError, UntrustedPluginError
 from pluginhost.host.manifest import PluginEntry, read_manifest
 from pluginhost.host.sources import Candidate, failed_candidate, found_candidate
 from pluginhost.host.sources.importing import OWN_MODULE_PREFIX, import_file, plugin_object
+from pluginhost.host.sources.trusted import Reader, check_folder, check_unit, read_trusted
 
 KIND = "folder"
 
@@ -27,15 +28,21 @@ class FolderSource:
     attribute, and several ids may share a file. Files whose name begins with `_` or `.` are not
     plugins. Of a package and a file with one name the package comes first. Nothing is put on
     `sys.path`.
+
+    Only plain files and folders are taken, of which you or root are the owner and which nobody
+    else may write to; symbolic links are not followed. `checked=False` takes whatever is there.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, checked: bool = True) -> None:
         self.folder = Path(folder)
+        self._checked = checked
         self._serial = next(_SERIALS)
 
     def discover(self) -> Iterator[Candidate]:
         """Yield a candidate for each file, package and manifest entry, in order of their ids."""
         try:
+            if self._checked:
+                check_folder(self.folder)
             units = _units(self.folder)
             claims = list(_claims(self.folder))
         except OSError as error:
@@ -44,7 +51,7 @@ class FolderSource:
             )
             yield self._unreadable(reason)
             return
-        except ManifestError as error:
+        except (ManifestError, UntrustedPluginError) as error:
             yield self._unreadable(error)
             return
         for name, paths in units.items():
@@ -75,9 +82,20 @@ class FolderSource:
             place = str(self.folder)
             return failed_candidate(claim.plugin_id, entry, source=KIND, location=place)
         unit, module_name = path, _module_name(claim.plugin_id, path, self._serial)
+        try:
+            if self._checked:
+                check_unit(unit)
+        except (OSError, UntrustedPluginError) as error:
+            place = str(unit)
+            return failed_candidate(claim.plugin_id, error, source=KIND, location=place)
 
         def load(_fresh: bool) -> object:  # a file is always read anew
-            return plugin_object(import_file(module_name, unit), claim.attribute)
+            read = read_trusted if self._checked else Path.read_bytes
+            return plugin_object(import_file(module_name, unit, read), claim.attribute)
+
+        def load_by(read: Reader) -> object:
+            module = import_file(module_name, unit, read, native=False)
+            return plugin_object(module, claim.attribute)
 
         return found_candidate(
             claim.plugin_id,
@@ -87,6 +105,9 @@ class FolderSource:
             location=str(path),
             module_name=module_name,
             own_module=True,
+            root=unit,
+            load_by=load_by,
+            object_name=f"{claim.unit}:{claim.attribute}",
         )
 
 
