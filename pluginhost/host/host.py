@@ -88,8 +88,7 @@ class PluginHost:
         self._calls = CallsUnderWay(drain_seconds)
         self._threads = self._calls.threads
         self._trust = Trust(only, None if lock is None else read_lock(lock))
-        records = self._catalogue.records
-        self._steps = HostSteps(self, self.manager, records, api_version, self._trust)
+        self._steps = HostSteps(self, self._catalogue.records, self._trust)
         self.lifecycle.register(self._steps, name=PROJECT_NAME)
         follow_forks(self)
 
@@ -138,6 +137,10 @@ class PluginHost:
             self._catalogue.discover()
             return (*self.plugins.values(), *self.rejected)
 
+    def refusal(self, plugin_id: str) -> PluginHostError | None:
+        """Return why `only` or `lock` forbid to load the plugin, None if they do not."""
+        return self._trust.refusal(self._catalogue.find(plugin_id).candidate)
+
     def load(self, plugin_id: str) -> PluginInfo:
         """Load one plugin and, before it, the peers it requires.
 
@@ -156,8 +159,7 @@ class PluginHost:
     def load_all(self) -> tuple[PluginInfo, ...]:
         """Load every plugin that can be loaded, in order of their requirements; return all.
 
-        A broken plugin fails alone; those that require it are skipped and say so. Plugins that are
-        not among `only` stay as they are.
+        A broken plugin fails alone; those that require it are skipped and say so.
         """
         with self.lifecycle_lock:
             self.discover()
@@ -179,7 +181,7 @@ class PluginHost:
         """Run the plugin's work on `payload` and return its result; its exceptions pass through.
 
         With a `deadline` in seconds, `DeadlineExceededError` is raised once it is over (the work
-        itself cannot be stopped in this process). An asynchronous plugin gets an event loop.
+        cannot be stopped in this process). An asynchronous plugin gets an event loop.
         """
         try:
             threads = self._threads[plugin_id]
@@ -251,8 +253,8 @@ class PluginHost:
     def reload(self, plugin_id: str) -> PluginInfo:
         """Unload the plugin and load it again from the code and the manifest on disk now.
 
-        Its dependants stay loaded. Modules that the plugin imports are not read again, but those
-        of its own package in a folder are. `survivors` of the result are what the unloading left.
+        Its dependants stay loaded. Modules that it imports are not read again, but those of its
+        own package in a folder are. `survivors` are what the unloading left.
         """
         with self.lifecycle_lock:
             record = self._catalogue.find(plugin_id)
@@ -307,8 +309,8 @@ class PluginHost:
         """Begin anew in a child process: other threads are gone, whatever they were doing."""
         self.wrappers_lock = threading.Lock()
         self._calls.after_fork()
-        if self.lifecycle_lock._is_owned():  # type: ignore[attr-defined]
-            return  # it is a plugin's setup or teardown that forks, and it goes on here
+        if self.lifecycle_lock._is_owned():  # type: ignore[attr-defined]  # by setup or teardown
+            return
         self.lifecycle_lock = threading.RLock()
         for record in self._catalogue.midway():
             with suppress(Exception):

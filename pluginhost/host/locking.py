@@ -118,6 +118,16 @@ class Trust:
         if differing:
             raise _changed(plugin_id, ", ".join(differing))
 
+    def refusal(self, candidate: Candidate) -> PluginHostError | None:
+        """Return what `check` raises, if it does."""
+        try:
+            self.check(candidate)
+        except PluginHostError as error:
+            return error
+        except OSError as error:
+            return _changed(candidate.info.id, str(error))
+        return None
+
     def load(self, candidate: Candidate, *, fresh: bool) -> Any:
         """Return the plugin object, made of code that was checked; see `check`.
 

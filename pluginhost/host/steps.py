@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import pluggy
 from msgspec.structs import replace
@@ -97,29 +97,28 @@ class PluginRecord:
         return self.stand(PluginState.UNLOADED, survivors=survivors, dirty=dirty)
 
 
+class Managing(Host, Protocol):
+    """What the steps ask of the host besides."""
+
+    manager: pluggy.PluginManager
+    api_version: str
+
+
 class HostSteps:
     """Registered `trylast` on the lifecycle manager, so that any wrapper sees the whole step."""
 
-    def __init__(
-        self,
-        host: Host,
-        manager: pluggy.PluginManager,
-        records: dict[str, PluginRecord],
-        api_version: str,
-        trust: Trust,
-    ) -> None:
+    def __init__(self, host: Managing, records: dict[str, PluginRecord], trust: Trust) -> None:
         self._host = host
         self._trust = trust
-        self._manager = manager
+        self._manager = host.manager
         self._records = records
-        self._api_version = api_version
         self._unloading_many = False
 
     @hookimpl(trylast=True)
     def pluginhost_load(self, plugin_id: str) -> PluginInfo:
         """Import the plugin, register it, find its implementations, and call its setup."""
         record = self._records[plugin_id]
-        check_api(record.info, self._api_version)
+        check_api(record.info, self._host.api_version)
         check_peers(record.info, {i: r.info for i, r in self._records.items()})
         try:
             record.object = _imported(record, self._trust)

@@ -9,9 +9,9 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pluginhost.host.sources.importing import OWN_MODULE_PREFIX
 from pluginhost.printable import printable
@@ -19,10 +19,17 @@ from pluginhost.printable import printable
 Surroundings = Mapping[str, Any]
 
 
+class Seen(NamedTuple):
+    """An object by its name and identity: holding it would keep other plugins' things alive."""
+
+    name: str
+    identity: int
+
+
 def surroundings() -> Surroundings:
     """Return the state of the process that everybody in it shares, by the names people give it.
 
-    Reading it changes nothing and imports nothing.
+    Reading it changes nothing and imports nothing, and the result holds no foreign object.
     """
     return {name: read() for name, read in _ASPECTS.items()}
 
@@ -35,56 +42,50 @@ def changes(before: Surroundings, after: Surroundings, own_module: str = "") -> 
     lines: list[str] = []
     for name, old in before.items():
         new = after[name]
-        if type(old) is type(new) is dict:
+        if old == new:
+            continue
+        if isinstance(old, dict):
             lines += _changed_entries(name, old, new, own_module)
-        elif type(old) is type(new) is tuple:
+        elif isinstance(old, list):
             lines += _changed_items(name, old, new)
-        elif old is not new and (type(old) not in _PLAIN or old != new):
+        else:
             lines.append(f"{name}: {_shown(old)} -> {_shown(new)}")
     return tuple(printable(line) for line in lines)
-
-
-_PLAIN = (str, int, float, bool, type(None))
 
 
 def _changed_entries(
     name: str, old: dict[str, Any], new: dict[str, Any], own_module: str
 ) -> Iterator[str]:
-    for key in old.keys() | new.keys() if name != "module" else old.keys():
-        if old.get(key) is new.get(key) or (
-            name == "environment variable" and old.get(key) == new.get(key)
-        ):
-            continue
-        if name == "module" and (key.startswith(OWN_MODULE_PREFIX) or key == own_module):
-            continue
-        what = "added" if key not in old else "removed" if key not in new else "changed"
-        yield f"{name} {key}: {what}"
+    # That modules are added is what imports are for.
+    for key in sorted(old if name == "module" else old.keys() | new.keys()):
+        if old.get(key) != new.get(key) and key != own_module:
+            what = "added" if key not in old else "removed" if key not in new else "changed"
+            yield f"{name} {key}: {what}"
 
 
-def _changed_items(name: str, old: tuple[Any, ...], new: tuple[Any, ...]) -> Iterator[str]:
-    if len(old) == len(new) and all(a is b or _same(a, b) for a, b in zip(old, new, strict=True)):
-        return
-    added = [item for item in new if not any(item is o or _same(item, o) for o in old)]
-    gone = [item for item in old if not any(item is n or _same(item, n) for n in new)]
-    parts = [f"+{_shown(item)}" for item in added] + [f"-{_shown(item)}" for item in gone]
+def _changed_items(name: str, old: list[Any], new: list[Any]) -> Iterator[str]:
+    parts = [f"+{_shown(item)}" for item in new if item not in old]
+    parts += [f"-{_shown(item)}" for item in old if item not in new]
     yield f"{name}: {', '.join(parts) or 'another order'}"
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Whether two plain values are equal; foreign objects are not asked."""
-    return type(one) is type(other) and type(one) in (*_PLAIN, tuple) and bool(one == other)
+def _seen(value: Any) -> Any:
+    """Return what stands for a value: itself if it is plain, else its name and identity."""
+    if type(value) in (str, int, float, bool, type(None)):
+        return value
+    if type(value) is tuple:
+        return tuple(map(_seen, value))
+    name = getattr(value, "__qualname__", None)
+    module = getattr(value, "__module__", None)
+    if not isinstance(name, str) or not isinstance(module, str):
+        module, name = type(value).__module__, type(value).__qualname__
+    return Seen(f"{module}.{name}", id(value))
 
 
 def _shown(value: Any) -> str:
-    if type(value) in _PLAIN:
-        return str(value)
-    if type(value) is tuple:
-        return "(" + ", ".join(map(_shown, value)) + ")"
-    name = getattr(value, "__qualname__", None)
-    module = getattr(value, "__module__", None)
-    if isinstance(name, str) and isinstance(module, str):
-        return f"{module}.{name}"
-    return f"a {type(value).__module__}.{type(value).__qualname__}"
+    if isinstance(value, Seen):
+        return value.name
+    return "(" + ", ".join(map(_shown, value)) + ")" if isinstance(value, tuple) else str(value)
 
 
 def _working_directory() -> str | None:
@@ -104,7 +105,16 @@ def _umask() -> str | None:
 
 
 def _signal_handlers() -> dict[str, Any]:
-    return {number.name: signal.getsignal(number) for number in signal.Signals}
+    return {number.name: _seen(signal.getsignal(number)) for number in signal.Signals}
+
+
+def _modules() -> dict[str, int]:
+    loaded = list(sys.modules.items())
+    return {name: id(module) for name, module in loaded if not name.startswith(OWN_MODULE_PREFIX)}
+
+
+def _listed(values: Iterable[Any]) -> list[Any]:
+    return [_seen(value) for value in list(values)]
 
 
 def _of_logging(read: Callable[[Any], Any], default: Any) -> Callable[[], Any]:
@@ -135,25 +145,25 @@ _ASPECTS: Mapping[str, Callable[[], Any]] = {
     "signal handler": _signal_handlers,
     "recursion limit": sys.getrecursionlimit,
     "switch interval": sys.getswitchinterval,
-    "sys.path": lambda: tuple(sys.path),
-    "sys.meta_path": lambda: tuple(sys.meta_path),
-    "sys.path_hooks": lambda: tuple(sys.path_hooks),
-    "module": lambda: dict(sys.modules),
-    "builtin": lambda: dict(vars(builtins)),
-    "sys.stdin": lambda: sys.stdin,
-    "sys.stdout": lambda: sys.stdout,
-    "sys.stderr": lambda: sys.stderr,
-    "sys.excepthook": lambda: sys.excepthook,
-    "sys.unraisablehook": lambda: sys.unraisablehook,
-    "sys.displayhook": lambda: sys.displayhook,
-    "threading.excepthook": lambda: threading.excepthook,
-    "trace function": sys.gettrace,
-    "profile function": sys.getprofile,
+    "sys.path": lambda: _listed(sys.path),
+    "sys.meta_path": lambda: _listed(sys.meta_path),
+    "sys.path_hooks": lambda: _listed(sys.path_hooks),
+    "module": _modules,
+    "builtin": lambda: {name: id(value) for name, value in list(vars(builtins).items())},
+    "sys.stdin": lambda: _seen(sys.stdin),
+    "sys.stdout": lambda: _seen(sys.stdout),
+    "sys.stderr": lambda: _seen(sys.stderr),
+    "sys.excepthook": lambda: _seen(sys.excepthook),
+    "sys.unraisablehook": lambda: _seen(sys.unraisablehook),
+    "sys.displayhook": lambda: _seen(sys.displayhook),
+    "threading.excepthook": lambda: _seen(threading.excepthook),
+    "trace function": lambda: _seen(sys.gettrace()),
+    "profile function": lambda: _seen(sys.getprofile()),
     "garbage collection": lambda: (gc.isenabled(), *gc.get_threshold()),
-    "gc.callbacks": lambda: tuple(gc.callbacks),
-    "warnings filter": lambda: tuple(warnings.filters),
+    "gc.callbacks": lambda: _listed(gc.callbacks),
+    "warnings filter": lambda: _listed(warnings.filters),
     "logging.disable": _of_logging(lambda logging: logging.root.manager.disable, 0),
     "level of the root logger": _of_logging(lambda logging: logging.root.level, 30),
-    "handler of the root logger": _of_logging(lambda logging: tuple(logging.root.handlers), ()),
+    "handler of the root logger": _of_logging(lambda logging: _listed(logging.root.handlers), []),
     "socket timeout": _socket_timeout,
 }

@@ -35,6 +35,7 @@ class FolderSource:
 
     def __init__(self, folder: str | Path, *, checked: bool = True) -> None:
         self.folder = Path(folder)
+        self._place = self.folder.absolute()  # a plugin may change the working directory
         self._checked = checked
         self._serial = next(_SERIALS)
 
@@ -42,9 +43,9 @@ class FolderSource:
         """Yield a candidate for each file, package and manifest entry, in order of their ids."""
         try:
             if self._checked:
-                check_folder(self.folder)
-            units = _units(self.folder)
-            claims = list(_claims(self.folder))
+                check_folder(self._place)
+            units = _units(self._place)
+            claims = list(_claims(self._place))
         except OSError as error:
             reason = DiscoveryError(
                 f"folder {self.folder} cannot be read: {error.strerror}", remedy="check the path"
@@ -82,12 +83,12 @@ class FolderSource:
             place = str(self.folder)
             return failed_candidate(claim.plugin_id, entry, source=KIND, location=place)
         unit, module_name = path, _module_name(claim.plugin_id, path, self._serial)
+        location = str(self.folder / path.name)
         try:
             if self._checked:
                 check_unit(unit)
         except (OSError, UntrustedPluginError) as error:
-            place = str(unit)
-            return failed_candidate(claim.plugin_id, error, source=KIND, location=place)
+            return failed_candidate(claim.plugin_id, error, source=KIND, location=location)
 
         def load(_fresh: bool) -> object:  # a file is always read anew
             read = read_trusted if self._checked else Path.read_bytes
@@ -102,7 +103,7 @@ class FolderSource:
             entry,
             load,
             source=KIND,
-            location=str(path),
+            location=location,
             module_name=module_name,
             own_module=True,
             root=unit,
