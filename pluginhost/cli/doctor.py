@@ -40,7 +40,7 @@ def command(
     safe_mode: bool,
     load: bool,
 ) -> None:
-    """Say what is wrong with plugins, what they change, and what they leave behind.
+    """Say what is wrong with plugins, what they change and leave behind.
 
     Without PLUGIN, all that the sources have are looked at. Nothing is imported unless --load is
     given: then each is loaded, which shows what importing it changes of the whole process, and
@@ -116,8 +116,8 @@ def _lines(host: PluginHost, wanted: tuple[str, ...], found: list[Finding]) -> I
     here = environment()
     yield ((f"pluginhost {here.pluginhost}, pluggy {here.pluggy}, Python {here.python}", "dim"),)
     count = len(wanted) or len(host.plugins) + len(host.rejected)
-    title = f"{count} plugin{'s' * (count != 1)} in {host.name}: "
-    title += f"{len(found)} finding{'s' * (len(found) != 1)}" if found else "nothing to say"
+    says = f"{len(found)} finding{'s' * (len(found) != 1)}" if found else "nothing to say"
+    title = f"{count} plugin{'s' * (count != 1)}, {says}, in {host.name}"
     yield ((printable(title, 80), "title"),)
     for finding in found:
         yield ()

@@ -24,7 +24,7 @@ FILE_NAME = "pluginhost.lock"
 )
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 when it would differ.")
 def command(*, plugins: tuple[str, ...], sources: tuple[str, ...], file: str, check: bool) -> None:
-    """Write down which plugins may be loaded, with the sha256 of their code.
+    """Write down which plugins may be loaded, with their code's sha256.
 
     Without PLUGIN, all that the sources have. None is imported. 'pluginhost run --lock FILE' and
     PluginHost(lock=FILE) then load nothing else, and nothing whose code has changed.

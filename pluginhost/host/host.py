@@ -47,9 +47,9 @@ class PluginHost:
     `entry-points` (of `entry_point_group`) or `entry-points:GROUP`. `api_version` is what plugins'
     `api` specifiers are checked against. Loading and unloading take `lifecycle_lock`, changing
     what wraps the lifecycle hooks takes `wrappers_lock` (within which no other lock is ever
-    taken), executing takes neither. Unloading waits `drain_seconds` for calls under way. With `only`,
-    no other plugins are loaded than those it names; with `lock`, a lock file, none whose code is
-    not what it says. A context manager: leaving it unloads every plugin.
+    taken), executing takes neither. Unloading waits `drain_seconds` for calls under way. Only plugins
+    among `only`, and whose code is what the lock file `lock` says, are loaded. A context manager:
+    leaving it unloads every plugin.
     """
 
     def __init__(
@@ -236,8 +236,8 @@ class PluginHost:
         """Tear the plugin down and unregister it; `survivors` of the result names what is left.
 
         Calls under way are waited for, for `drain_seconds`; new ones are refused meanwhile.
-        Raises `PluginStateError` when loaded plugins require it, and what its teardown raises
-        (it is unregistered all the same).
+        Raises `PluginStateError` when loaded plugins require it, and what its teardown raises (it is
+        unregistered all the same).
         """
         with self.lifecycle_lock:
             record = self._catalogue.find(plugin_id)
@@ -275,11 +275,7 @@ class PluginHost:
         """
         errors: list[BaseException] = []
         interrupt: KeyboardInterrupt | None = None
-        with (
-            self.lifecycle_lock,
-            self._calls.one_patience(),
-            self._steps.unloading(tuple(self._loaded)),
-        ):
+        with self.lifecycle_lock, self._calls.one_patience(), self._steps.unloading(self._loaded):
             for plugin_id in unloading_order(self._loaded, self.plugins):
                 try:
                     if plugin_id in self._loaded:  # unless another's teardown has unloaded it
@@ -309,8 +305,8 @@ class PluginHost:
         """Begin anew in a child process: other threads are gone, whatever they were doing."""
         self.wrappers_lock = threading.Lock()
         self._calls.after_fork()
-        if self.lifecycle_lock._is_owned():  # type: ignore[attr-defined]  # by setup or teardown
-            return
+        if self.lifecycle_lock._is_owned():  # type: ignore[attr-defined]
+            return  # it is a plugin's setup or teardown that forks, and it goes on here
         self.lifecycle_lock = threading.RLock()
         for record in self._catalogue.midway():
             with suppress(Exception):

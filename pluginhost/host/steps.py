@@ -167,13 +167,14 @@ class HostSteps:
         The collector, which takes as long for one as for all, then runs once.
         """
         self._unloading_many = True
+        loaded = tuple(plugin_ids)
         try:
             yield
         finally:
             self._unloading_many = False
-            if plugin_ids:
+            if loaded:
                 gc.collect()
-            for plugin_id in plugin_ids:
+            for plugin_id in loaded:
                 record = self._records.get(plugin_id)
                 if record is not None and record.info.state is PluginState.UNLOADED:
                     record.unloaded(collected=True)

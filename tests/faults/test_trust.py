@@ -77,7 +77,10 @@ def pipe(path, folder):
             marks=as_root,
         ),
         pytest.param(
-            lambda path, _: os.chown(path, 54321, -1), "belongs to another user", id="owner", marks=as_root
+            lambda path, _: os.chown(path, 54321, -1),
+            "belongs to another user",
+            id="owner",
+            marks=as_root,
         ),
     ],
 )
@@ -139,7 +142,9 @@ def test_a_folder_that_others_may_exchange(plugin_folder, make_host, mode, refus
     assert (info.state is PluginState.FAILED) is refused
 
 
-@pytest.mark.parametrize("entry", ["../evil", "../evil:Plugin", "/etc/passwd", "sub/../../evil", ".."])
+@pytest.mark.parametrize(
+    "entry", ["../evil", "../evil:Plugin", "/etc/passwd", "sub/../../evil", ".."]
+)
 def test_a_manifest_cannot_lead_out_of_the_folder(plugin_folder, make_host, entry):
     """Its `entry` names a file of the folder, and no path."""
     plugin_folder({"evil.py": EVIL}, name=".")
@@ -272,7 +277,11 @@ def test_an_installed_plugin_is_compared_before_it_is_imported(distribution, mak
     info = distribution(
         "acme",
         "[locked.plugins]\na = acme_locked.plugin\n",
-        files={"acme_locked/__init__.py": "", "acme_locked/plugin.py": GOOD, "acme_locked/x.py": ""},
+        files={
+            "acme_locked/__init__.py": "",
+            "acme_locked/plugin.py": GOOD,
+            "acme_locked/x.py": "",
+        },
     )
     catalogue = Catalogue("test", [EntryPointSource("locked.plugins")])
     catalogue.discover()

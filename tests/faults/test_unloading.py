@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -66,7 +66,7 @@ def working(plugin_folder, make_host):
 @pytest.mark.parametrize("how", ["unload", "reload", "close"])
 def test_a_call_under_way_ends_before_the_teardown(working, how):
     """Whoever takes the plugin out waits for it, and new calls are refused meanwhile."""
-    host, stop, thread = working(drain_seconds=LONG_S)
+    host, stop, _ = working(drain_seconds=LONG_S)
     action = host.close if how == "close" else lambda: getattr(host, how)("a")
     unloading = threading.Thread(target=action, daemon=True)
     unloading.start()
@@ -183,8 +183,8 @@ SURVIVORS = {
         "logging handler: a Mine",
     ),
     "a thread": (
-        "import threading, time\ndef mine(): time.sleep(3600)\n"
-        "threading.Thread(target=mine, name='T', daemon=True).start()",
+        "import threading, time\ndef mine(): time.sleep(3600)\nthreading.Thread(target=mine,"
+        " name='T', daemon=True).start()",
         "thread 'T'",
     ),
     "a callback in a list": (
@@ -351,7 +351,7 @@ POLLUTERS = {
 @pytest.mark.parametrize("what", POLLUTERS)
 def test_what_importing_changes_is_named(plugin_folder, what):
     """Each change of what the whole process shares is in `dirty`, and still there afterwards."""
-    if what == "umask" and not os.path.exists("/proc/self/status"):
+    if what == "umask" and not Path("/proc/self/status").exists():
         pytest.skip("only Linux tells")
     source = POLLUTERS[what] + TAIL
     if what == "sys.stdout":
