@@ -206,15 +206,15 @@ class Subscription:
             return interrupt
         except BaseException as error:
             self.error = error
-            self._settle(batch, failed=True)
             self._bus.disconnect(self)
-            self.abandon()
             warn(
                 "observer disconnected: it raised",
                 self.observer,
                 error_type=printable(type(error).__name__),
                 error=printable(error),
             )
+            self._settle(batch, failed=True)
+            self.abandon()
         else:
             self._settle(batch, failed=False)
         return None

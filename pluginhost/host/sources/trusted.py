@@ -27,9 +27,9 @@ def read_trusted(path: Path) -> bytes:
     # A pipe is opened without waiting for its other end; without O_NOFOLLOW (Windows) links are.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     if path.is_symlink():
-        raise _untrusted(path, "is a symbolic link", "put the file itself there")
+        raise _untrusted(path.name, "is a symbolic link", "put the file itself there")
     with os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
-        check_status(path, os.fstat(file.fileno()))
+        check_status(path.name, os.fstat(file.fileno()))
         return file.read()
 
 
@@ -44,25 +44,25 @@ def check_unit(unit: Path) -> None:
 def check_folder(folder: Path) -> None:
     """Check a folder of plugins, and that nobody else may put another in its place."""
     place = folder.resolve()
-    check_status(place, place.stat())
+    check_status(str(place), place.stat())
     for above in place.parents:
         mode = above.stat().st_mode
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            raise _untrusted(above, "may be written to by everybody", "chmod o-w")
+            raise _untrusted(str(above), "may be written to by everybody", "chmod o-w")
 
 
-def check_status(path: Path, status: os.stat_result) -> None:
+def check_status(name: str, status: os.stat_result) -> None:
     """Raise `UntrustedPluginError` unless it is a plain file or folder of ours, or of root."""
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        raise _untrusted(path, "is neither a file nor a folder", "take it away")
+        raise _untrusted(name, "is neither a file nor a folder", "take it away")
     if not hasattr(os, "geteuid"):
         return  # Windows keeps rights in another way
     if status.st_uid not in (0, os.geteuid()):
-        raise _untrusted(path, "belongs to another user", "chown it, if it is what you expect")
+        raise _untrusted(name, "belongs to another user", "chown it, if it is what you expect")
     if status.st_mode & stat.S_IWOTH:
-        raise _untrusted(path, "may be written to by everybody", "chmod o-w")
+        raise _untrusted(name, "may be written to by everybody", "chmod o-w")
     if status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid()):
-        raise _untrusted(path, "may be written to by another group", "chmod g-w")
+        raise _untrusted(name, "may be written to by another group", "chmod g-w")
 
 
 def code_below(folder: Path) -> Iterator[Path]:
@@ -79,9 +79,9 @@ def code_below(folder: Path) -> Iterator[Path]:
 
 def _check(path: Path) -> None:
     if path.is_symlink():
-        raise _untrusted(path, "is a symbolic link", "put what it leads to there")
-    check_status(path, path.stat())
+        raise _untrusted(path.name, "is a symbolic link", "put what it leads to there")
+    check_status(path.name, path.stat())
 
 
-def _untrusted(path: Path, what: str, remedy: str) -> UntrustedPluginError:
-    return UntrustedPluginError(f"{path} {what}", remedy=remedy)
+def _untrusted(name: str, what: str, remedy: str) -> UntrustedPluginError:
+    return UntrustedPluginError(f"{name} {what}", remedy=remedy)
