@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pluginhost.analytics.engine import AnalyticsEngine as AnalyticsEngine
     from pluginhost.analytics.records import AnalyticsEvent as AnalyticsEvent
-    from pluginhost.bus import EventBus as EventBus, Observer as Observer
+    from pluginhost.bus import EventBus as EventBus
     from pluginhost.calltree import EventKind as EventKind
     from pluginhost.errors import PluginHostError as PluginHostError
     from pluginhost.events import Event as Event, EventBatch as EventBatch, Status as Status
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
         PluginState as PluginState,
         Report as Report,
     )
+    from pluginhost.subscription import Observer as Observer
 
 _HOMES = {
     "analytics.engine": "AnalyticsEngine", "analytics.records": "AnalyticsEvent",
-    "bus": "EventBus Observer", "calltree": "EventKind", "errors": "PluginHostError",
+    "bus": "EventBus", "calltree": "EventKind", "subscription": "Observer",
+    "errors": "PluginHostError",
     "events": "Event EventBatch Status", "hookspecs": "Host hookimpl hookspec",
     "host.host": "PluginHost", "observation": "Observation observe",
     "profiler.profiler": "Profiler", "profiler.rules": "Thresholds",

@@ -1,32 +1,26 @@
 """The event bus: one journal in, any number of observers out.
 
 The hot path is `bus.journal.extend(record)`, atomic under the GIL, with a high-water check.
-Everything else happens in batches, when the journal is full, when someone reads, or, for live
-observers, in a background thread.
+Everything else happens in batches: the journal is cut, the batch is put into each observer's queue,
+and the queues are handed over, those of live observers each by a thread of its own. No observer is
+called while a lock of the bus is held.
 """
 
 from __future__ import annotations
 
-import _thread
-import contextlib
-import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 from pluginhost.calltree import CallTree
 from pluginhost.errors import InvalidValueError
 from pluginhost.events import RECORD_WIDTH, EventBatch
-from pluginhost.printable import printable
+from pluginhost.processes import follow_exit, follow_forks
+from pluginhost.subscription import PATIENCE_S, Account, Courier, Observer, Subscription, warn
 
-
-@runtime_checkable
-class Observer(Protocol):
-    """Anything that wants to know what happened."""
-
-    def observe(self, batch: EventBatch) -> None:
-        """Take one batch; iterate over it for `Event` objects. Called by one thread at a time."""
+MAX_QUEUED = 1_000_000
 
 
 class Source(Protocol):
@@ -39,41 +33,14 @@ class Source(Protocol):
         """Leave no trace: the bus has lost its last observer."""
 
 
-class Subscription:
-    """One observer's place on the bus; `close()` gives it up.
-
-    `delivered` counts occurrences handed over without an exception, `failed` those of the batch at
-    which the observer raised, after which it is disconnected and `error` is set. (When the user's
-    Ctrl-C arrives in an observer, its batch counts as failed too, but it stays connected.)
-    """
-
-    def __init__(self, bus: EventBus, observer: Observer, live: bool) -> None:
-        self._bus = bus
-        self.observer = observer
-        self.live = live
-        self.delivered = 0
-        self.failed = 0
-        self.error: BaseException | None = None
-
-    @property
-    def active(self) -> bool:
-        """Whether events still reach the observer."""
-        return self in self._bus.subscriptions
-
-    def close(self) -> None:
-        """Deliver what is pending, then stop; closing twice does nothing."""
-        self._bus.unsubscribe(self)
-
-
 class EventBus:
     """Carries occurrences from the instrumentation to the observers.
 
-    `capacity` is how many records the journal holds before a recording thread drains it itself;
+    `capacity` is how many records the journal holds before a recording thread cuts it itself;
     `drain_chunk` how many are handed over at once (it bounds the pause); `drain_interval_s` how
-    long a live observer waits at most. Exact at all times:
-    `published == drained + pending`, and per subscription `delivered + failed` of what was
-    drained since it subscribed. `meter`, if set, is told of every batch and of the ns its delivery
-    took, but is no observer: it does not keep the sources recording.
+    long a live observer waits at most. Exact at all times: `published == drained + pending`, and
+    the `Account` of each subscription. `meter`, if set, is told of every batch and of the ns its
+    delivery took, but is no observer: it does not keep the sources recording.
     """
 
     def __init__(
@@ -98,133 +65,257 @@ class EventBus:
         self.drain_ns = 0
         self.own_threads = 0
         self.subscriptions: tuple[Subscription, ...] = ()
+        self.lock = threading.RLock()
+        self.meter: Callable[[EventBatch, int], None] | None = None
         self._chunk = drain_chunk * RECORD_WIDTH
         self._interval_s = drain_interval_s
-        self._lock = threading.RLock()
-        self._draining = False
+        self._cutting = False
+        self._inside: set[int] = set()  # threads in which an observer is being called
         self._sources: tuple[Source, ...] = ()
         self._running = False
-        self.meter: Callable[[EventBatch, int], None] | None = None
-        self._drainer: _Drainer | None = None
+        self._sweeper: Courier | None = None
         self._closed = False
+        self._followed = False
 
     @property
     def pending(self) -> int:
-        """Records in the journal that no observer has seen yet."""
+        """Records in the journal, which are in no observer's queue yet."""
         return len(self.journal) // RECORD_WIDTH
 
     @property
     def published(self) -> int:
         """All records ever taken."""
-        with self._lock:  # while a batch is made, its records are in neither
+        with self.lock:  # while a batch is made, its records are in neither
             return self.drained + self.pending
 
-    def subscribe(self, observer: Observer, *, live: bool = True) -> Subscription:
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        """What became of all records, for each observer there is."""
+        return tuple(subscription.account() for subscription in self.subscriptions)
+
+    def subscribe(
+        self, observer: Observer, *, live: bool = True, max_queued: int = MAX_QUEUED
+    ) -> Subscription:
         """Hand every later batch to `observer`.
 
-        A live observer hears of an event within the drain interval even when nothing else
-        happens; one that is only ever read after `flush()` says `live=False` and saves the
-        background thread.
+        A live observer is called in a thread of its own, within the drain interval: whatever it
+        does, neither plugins nor other observers wait for it. One with `live=False` is called by
+        whoever fills the journal or flushes the bus, has no thread, and must be quick. At most
+        `max_queued` records wait for an observer; what comes then is dropped, and counted.
         """
         if not isinstance(observer, Observer):
             raise InvalidValueError(
                 f"{type(observer).__name__} cannot observe",
                 remedy="give it a method observe(batch)",
             )
-        with self._lock:
+        if max_queued < 1:
+            raise InvalidValueError(f"max_queued is {max_queued!r}", remedy="give 1 or more")
+        with self.lock:
             if self._closed:
                 raise InvalidValueError("the bus is closed", remedy="observe the host again")
-            self.flush()
-            subscription = Subscription(self, observer, live)
+            self._cut_all()  # what came before is for those who were there
+            subscription = Subscription(self, observer, live=live, max_queued=max_queued)
             self.subscriptions = (*self.subscriptions, subscription)
             self._match()
-            return subscription
+            if not self._followed:
+                self._followed = True
+                follow_forks(self)
+                follow_exit(self)
+        self._deliver(self.subscriptions)
+        return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Deliver what is pending to all, then drop this one."""
-        with self._lock:
+        with self.lock:
             if subscription not in self.subscriptions:
                 return
             if self.subscriptions == (subscription,):
-                self._run_sources(wanted=False)  # before the flush, so that nothing comes after it
-            try:
-                self.flush()
-            finally:  # also when the user's Ctrl-C arrives in an observer
-                self._drop(subscription)
+                self._run_sources(wanted=False)  # first, so that nothing comes after it
+            self._cut_all()
+            self.disconnect(subscription)
+        self._finish((subscription,), self.subscriptions, PATIENCE_S)
+
+    def disconnect(self, subscription: Subscription) -> None:
+        """Drop it at once; what is in its queue stays there."""
+        with self.lock:
+            subscription.end()
+            self.subscriptions = tuple(s for s in self.subscriptions if s is not subscription)
+            self._match()
 
     def add_source(self, source: Source) -> None:
         """Have `source` record while there are observers."""
-        with self._lock:
+        with self.lock:
             self._sources = (*self._sources, source)
             if self._running:
                 source.start()
 
     def drain(self) -> None:
-        """Hand over one chunk unless a drain is under way; what a recording thread calls."""
-        if self._draining or not self._lock.acquire(blocking=False):
+        """Hand over one chunk unless others are about it; what a recording thread calls."""
+        lock = self.lock  # a fork meanwhile puts another in its place
+        if threading.get_ident() in self._inside or not lock.acquire(blocking=False):
             return
         try:
-            self._hand_over(self._chunk)
+            started = self.clock()
+            batch = self._cut(self._chunk)
         finally:
-            self._lock.release()
+            lock.release()
+        if batch is not None:
+            self._serve_all(batch, started)
 
     def flush(self) -> None:
-        """Hand over all that was recorded before the call; what a reader calls."""
-        with self._lock:
-            remaining = len(self.journal)
-            while remaining > 0 and not self._draining:
-                self._hand_over(min(self._chunk, remaining))
-                remaining -= self._chunk
+        """Hand over all that was recorded before the call; what a reader calls.
 
-    def close(self) -> None:
-        """Flush, drop every observer and stop the sources; closing twice does nothing."""
-        with self._lock:
-            self._closed = True
-            self._match()  # before the flush, so that nothing comes after it
-            try:
-                self.flush()
-            finally:
-                self.subscriptions = ()
-
-    def _hand_over(self, length: int) -> None:
-        if self._draining or not self.journal:
+        Live observers are not waited for: `Subscription.flush` does that. Another thread that is
+        calling an observer is, for `PATIENCE_S` seconds at most. Within an observer it does nothing.
+        """
+        if threading.get_ident() in self._inside:
             return
-        self._draining = True  # first: making the slice may run the garbage collector's callbacks
-        started = self.clock()
+        self._sweep()
+        for subscription in self.subscriptions:
+            if not subscription.live:
+                subscription.caught_up(PATIENCE_S)
+
+    def serve(self, subscription: Subscription, timeout_s: float) -> bool:
+        """Hand over to one observer what was published so far; return whether it was in time."""
+        if threading.get_ident() in self._inside:
+            return False
+        self._sweep()
+        return subscription.caught_up(timeout_s)
+
+    def close(self, timeout_s: float = PATIENCE_S) -> None:
+        """Flush, drop every observer and stop the sources; closing twice does nothing.
+
+        Observers that have not had all after `timeout_s` seconds are given up, and a warning says
+        what they have missed.
+        """
+        with self.lock:
+            self._closed = True
+            self._match()  # first, so that nothing comes after it
+            self._cut_all()
+            subscriptions, self.subscriptions = self.subscriptions, ()
+            for subscription in subscriptions:
+                subscription.end()
+        self._finish(subscriptions, subscriptions, timeout_s)
+
+    def at_exit(self, timeout_s: float) -> None:
+        """Flush and close because the interpreter ends."""
+        self.close(timeout_s)
+
+    def after_fork(self) -> None:
+        """Begin anew in a child process; see `Observer` for who stays subscribed."""
+        self.lock = threading.RLock()
+        self.tree._lock = threading.RLock()
+        self._cutting = False
+        self._inside &= {threading.get_ident()}
+        self._sweeper, self.own_threads = None, 0
+        self.journal.clear()
+        self.drained = self.drain_ns = 0
+        stay = [s for s in self.subscriptions if not s.live and hasattr(s.observer, "after_fork")]
+        for subscription in self.subscriptions:
+            subscription.courier = None
+            subscription.begin_anew()
+            if subscription in stay:
+                subscription.observer.after_fork()  # type: ignore[attr-defined]
+            else:
+                subscription.end()
+        # The sources go on; what they record for nobody is thrown away when the journal is cut.
+        self.subscriptions = tuple(stay)
+
+    # The rest is how
+
+    def _cut(self, length: int) -> EventBatch | None:
+        """Take records out of the journal and into every queue; with the lock held."""
+        if self._cutting or not self.journal:
+            return None
+        self._cutting = True  # first: making the slice may run the garbage collector's callbacks
         try:
             records = self.journal[:length]
             del self.journal[: len(records)]
             batch = EventBatch(records, self.epoch_offset_ns)
             self.drained += batch.occurrences
-            interrupts = [self._deliver(subscription, batch) for subscription in self.subscriptions]
+            for subscription in self.subscriptions:
+                subscription.offer(batch)
         finally:
-            self._draining = False
-            spent = self.clock() - started
-            self.drain_ns += spent
+            self._cutting = False
+        return batch
+
+    def _cut_all(self) -> None:
+        """Cut what the journal holds now; with the lock held."""
+        remaining = len(self.journal)
+        while remaining > 0 and (batch := self._cut(min(self._chunk, remaining))) is not None:
+            remaining -= self._chunk
+            self._meter(batch, 0)
+
+    def _sweep(self) -> None:
+        """Hand over what the journal holds now, a chunk at a time, waiting for nobody."""
+        remaining = len(self.journal)
+        while remaining > 0:
+            started = self.clock()
+            with self.lock:
+                batch = self._cut(min(self._chunk, remaining))
+            if batch is None:
+                break
+            remaining -= self._chunk
+            self._serve_all(batch, started)
+        self._deliver(self.subscriptions)
+
+    def _serve_all(self, batch: EventBatch, started: int) -> None:
+        try:
+            self._deliver(self.subscriptions)
+        finally:
+            with self.lock:
+                self._meter(batch, self.clock() - started)
+
+    def _meter(self, batch: EventBatch, spent: int) -> None:
+        self.drain_ns += spent
         if self.meter is not None:
             self.meter(batch, spent)
+
+    def _deliver(self, subscriptions: Iterable[Subscription]) -> None:
+        """Hand their queues to those that have no thread; afterwards raise the user's Ctrl-C."""
+        with self._inside_observers():
+            interrupts = [s.deliver() for s in subscriptions if not s.live]
         for interrupt in filter(None, interrupts):
             raise interrupt
 
-    def _deliver(self, subscription: Subscription, batch: EventBatch) -> KeyboardInterrupt | None:
-        """Hand `batch` to one observer; return the user's Ctrl-C if it came just then."""
+    @contextmanager
+    def _inside_observers(self) -> Iterator[None]:
+        """Have this thread neither drain nor flush from within the observers that it calls."""
+        me = threading.get_ident()
+        if me in self._inside:
+            yield
+            return
+        self._inside.add(me)
         try:
-            subscription.observer.observe(batch)
-        except KeyboardInterrupt as interrupt:  # the user's doing, not the observer's
-            subscription.failed += batch.occurrences
-            return interrupt
-        except BaseException as error:
-            subscription.failed += batch.occurrences
-            subscription.error = error
-            self._drop(subscription)
-            _log_disconnected(subscription.observer, error)
-        else:
-            subscription.delivered += batch.occurrences
-        return None
+            yield
+        finally:
+            self._inside.discard(me)
 
-    def _drop(self, subscription: Subscription) -> None:
-        self.subscriptions = tuple(s for s in self.subscriptions if s is not subscription)
-        self._match()
+    def _finish(
+        self,
+        ending: tuple[Subscription, ...],
+        others: tuple[Subscription, ...],
+        timeout_s: float,
+    ) -> None:
+        """Hand over what is left; give up, and say so, after `timeout_s` seconds."""
+        self._deliver((*others, *ending))
+        if threading.get_ident() in self._inside:
+            return  # it cannot wait for itself: who calls that observer hands over the rest
+        end = time.monotonic() + timeout_s
+        try:
+            for subscription in ending:
+                subscription.caught_up(max(0.0, end - time.monotonic()))
+        finally:  # also when the user's Ctrl-C comes
+            for subscription in ending:
+                subscription.abandon()
+                if subscription.dropped and subscription.error is None:
+                    lost = subscription.account()
+                    warn(
+                        "an observer did not get everything",
+                        subscription.observer,
+                        published=lost.published,
+                        dropped=lost.dropped,
+                    )
 
     def _run_sources(self, *, wanted: bool) -> None:
         if self._running is not wanted:
@@ -236,53 +327,30 @@ class EventBus:
                     source.stop()
 
     def _match(self) -> None:
-        """Have the sources and the background thread run exactly while somebody needs them."""
+        """Have the sources and the threads run exactly while somebody needs them; with the lock."""
         served = () if self._closed else self.subscriptions
         self._run_sources(wanted=bool(served))
-        wanted = any(subscription.live for subscription in served)
-        if wanted and self._drainer is None:
-            self._drainer = _Drainer(self.flush, self._interval_s)
-            self._drainer.start()
-            self.own_threads = 1
-        elif not wanted and self._drainer is not None:
-            self._drainer.finish()
-            self._drainer = None
-            self.own_threads = 0
+        live = [subscription for subscription in served if subscription.live]
+        for subscription in live:
+            if subscription.courier is None:
+                subscription.courier = self._courier_of(subscription)
+                subscription.courier.start()
+        if live and self._sweeper is None:
+            self._sweeper = Courier("pluginhost-drain", self._sweep, self._interval_s)
+            self._sweeper.start()
+        elif not live and self._sweeper is not None:
+            self._sweeper.finish()
+            self._sweeper = None
+        self.own_threads = len(live) + 1 if live else 0
 
+    def _courier_of(self, subscription: Subscription) -> Courier:
+        def step() -> None:
+            with self.lock:  # the thread that does so for all may be held up by an observer
+                self._cut_all()
+            with self._inside_observers():
+                interrupt = subscription.deliver()
+            if interrupt is not None:
+                raise interrupt
 
-class _Drainer(threading.Thread):
-    """Flushes the bus at an interval, for live observers."""
-
-    def __init__(self, flush: Callable[[], None], interval_s: float) -> None:
-        super().__init__(name="pluginhost-drain", daemon=True)
-        self._flush = flush
-        self._interval_s = interval_s
-        self._finished = threading.Event()
-
-    def run(self) -> None:
-        while not self._finished.wait(self._interval_s):
-            try:
-                self._flush()
-            except KeyboardInterrupt:  # the program's business; the other observers stay served
-                _thread.interrupt_main()
-
-    def finish(self) -> None:
-        self._finished.set()
-
-
-def _log_disconnected(observer: Observer, error: BaseException) -> None:
-    import structlog  # deferred: it costs far more to import than the bus itself
-
-    if structlog.is_configured():
-        logger = structlog.get_logger("pluginhost")
-    elif sys.stderr is not None:  # an application's standard output is not ours to write to
-        logger = structlog.wrap_logger(structlog.PrintLogger(sys.stderr))
-    else:
-        return
-    with contextlib.suppress(Exception):  # a log that fails must not cost the others their events
-        logger.warning(
-            "observer disconnected: it raised",
-            observer=printable(type(observer).__name__),
-            error_type=printable(type(error).__name__),
-            error=printable(error),
-        )
+        name = f"pluginhost-observer-{type(subscription.observer).__name__}"
+        return Courier(name, step, self._interval_s)

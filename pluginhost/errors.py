@@ -96,6 +96,18 @@ class DuplicatePluginError(PluginLoadError):
     docs_slug = "duplicatepluginerror"
 
 
+class UntrustedPluginError(PluginLoadError):
+    """A plugin may not be loaded: it is not allowed, not what was locked, or others can change it."""
+
+    docs_slug = "untrustedpluginerror"
+
+
+class LockFileError(PluginHostError):
+    """A lock file is missing, not JSON, of another version, or cannot be written."""
+
+    docs_slug = "lockfileerror"
+
+
 class DeadlineExceededError(PluginHostError, TimeoutError):
     """The deadline of one execution passed before the plugin returned."""
 

@@ -38,10 +38,10 @@ class PluginState(StrEnum):
 class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a plugin without importing it, and how it stands.
 
-    `source` is the kind of place it was found in, `location` the place itself. `requires` are
-    peers with optional version specifiers ("checksum>=1"), `after` are peers that come first when
-    they are there. `error` and `remedy` say why it failed or was skipped, `survivors` what an
-    unload could not release.
+    `source` is the kind of place it was found in, `location` the place itself. `requires` are peers
+    with optional version specifiers ("checksum>=1"), `after` are peers that come first when there.
+    `error` and `remedy` say why it failed or was skipped, `survivors` what an unload could not
+    release, `dirty` what loading has changed of what the whole process shares.
     """
 
     id: str
@@ -58,15 +58,15 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     remedy: str | None = None
     survivors: tuple[str, ...] = ()
+    dirty: tuple[str, ...] = ()
 
 
 class ExecutionMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """One execution, with the wall-clock time of its end.
 
-    CPU, memory, threads and tasks are None where it was not sampled.
-    `memory_allocated_bytes` and `memory_released_bytes` are the growth and the shrinking of the
-    process's resident set: an estimate, and not the plugin's own where `overlapped`. The
-    message of a failure is kept for the last 100 failures of a plugin.
+    CPU, memory, threads and tasks are None where it was not sampled. `memory_allocated_bytes` and
+    `memory_released_bytes` are the growth and shrinking of the process's resident set: an estimate,
+    not the plugin's own where `overlapped`. The last 100 failures of a plugin keep their message.
     """
 
     plugin_id: str

@@ -81,6 +81,11 @@ class AnalyticsEngine:
         self._refresh = _nothing_pending
         self._ended_ns = self._wall_clock()
 
+    def after_fork(self) -> None:
+        """Begin anew in a child process: nothing has happened there yet."""
+        self._lock = threading.RLock()
+        self._reset()
+
     def observe(self, batch: EventBatch) -> None:
         """Take a batch from the bus."""
         offset_ns = batch.epoch_offset_ns

@@ -63,7 +63,14 @@ def costs_of(
         records=sum(capture.record_count for capture in captures),
     )
     name = managers[0].project if managers else "application"
-    application = _application(name, captures, parts, plugins, measuring, wall_ns)
+    application = _application(
+        name,
+        captures=captures,
+        parts=parts,
+        plugins=plugins,
+        measuring=measuring,
+        wall_ns=wall_ns,
+    )
     rows_ns = application.self_ns + sum(row.self_ns for row in plugins) + measuring.total_ns
     title = " ".join(command) or name
     return CostReport(
@@ -102,6 +109,7 @@ def _spans(
 
 def _application(
     name: str,
+    *,
     captures: Sequence[Capture],
     parts: Sequence[Partition],
     plugins: Sequence[PluginCost],

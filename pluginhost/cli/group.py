@@ -22,6 +22,8 @@ COMMANDS = {
     "run": "Load plugins, run them, and report what each one costs.",
     "report": "Show the report of a saved run again.",
     "compare": "Tell which plugin got slower between two saved runs.",
+    "doctor": "Say what is wrong with plugins, what they change and leave behind.",
+    "lock": "Write down which plugins may be loaded, with their code's sha256.",
     "completion": "Print what teaches your shell to complete commands and plugins.",
 }
 """Each command, which is `command` in the module of its name, with its short help."""

@@ -44,11 +44,35 @@ def source_option(function: Function) -> Function:
     )(function)
 
 
-def host_of(sources: tuple[str, ...]) -> PluginHost:
+def trust_options(function: Function) -> Function:
+    """Add `--lock` and `--safe-mode`."""
+    lock = click.option(
+        "--lock",
+        metavar="FILE",
+        help="Load only plugins whose code is what this file, of 'pluginhost lock', says.",
+    )
+    safe_mode = click.option(
+        "--safe-mode",
+        is_flag=True,
+        help="Load nothing but the plugins that are named, not even those that they require.",
+    )
+    return lock(safe_mode(function))
+
+
+def only_of(plugins: tuple[str, ...], *, safe_mode: bool) -> tuple[str, ...] | None:
+    """Return the only plugins that may be loaded, None for all."""
+    if safe_mode and not plugins:
+        raise click.UsageError("--safe-mode loads nothing but plugins that are named: name one")
+    return plugins if safe_mode else None
+
+
+def host_of(
+    sources: tuple[str, ...], *, only: tuple[str, ...] | None = None, lock: str | None = None
+) -> PluginHost:
     """Return a host of the plugins from these sources, named for them; nothing is loaded yet."""
     from pluginhost.host.host import PluginHost
 
-    return PluginHost(", ".join(sources), sources=sources)
+    return PluginHost(", ".join(sources), sources=sources, only=only, lock=lock)
 
 
 def complete_plugin(

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from pluginhost.cli import exits
-from pluginhost.cli.options import complete_plugin, host_of, share, source_option
+from pluginhost.cli.options import (
+    complete_plugin,
+    host_of,
+    only_of,
+    share,
+    source_option,
+    trust_options,
+)
 
 if TYPE_CHECKING:
     from pluginhost.cli.rounds import Outcome
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
 @click.command("run", epilog=exits.HELP)
 @click.argument("plugins", nargs=-1, metavar="[PLUGIN]...", shell_complete=complete_plugin)
 @source_option
+@trust_options
 @click.option(
     "--input",
     "-i",
@@ -80,6 +88,8 @@ def command(
     *,
     plugins: tuple[str, ...],
     sources: tuple[str, ...],
+    lock: str | None,
+    safe_mode: bool,
     inputs: tuple[Path, ...],
     repeat: int,
     deadline: float | None,
@@ -114,9 +124,10 @@ def command(
         sampling_rate=sampling_rate,
         cost_budget=cost_budget,
     )
+    host = host_of(sources, only=only_of(plugins, safe_mode=safe_mode), lock=lock)
     progress = ProgressBar(sys.stderr)
     try:
-        outcome = measure(host_of(sources), plan, progress.update)
+        outcome = measure(host, plan, progress.update)
     finally:
         progress.close()
     where = ", ".join(sources)

@@ -13,6 +13,7 @@ from pluginhost.errors import (
     PluginHostError,
     PluginNotFoundError,
     PluginSkippedError,
+    PluginStateError,
 )
 from pluginhost.host.ordering import LIVE, required_ids
 from pluginhost.host.sources import Candidate, PluginSource, failed_candidate
@@ -66,6 +67,28 @@ class Catalogue:
                 else "discover(), or 'pluginhost list', shows what there is",
             ) from None
 
+    def not_executable(self, plugin_id: str) -> PluginHostError:
+        """Return the error that says why the plugin cannot be executed now."""
+        try:
+            record = self.find(plugin_id)
+        except PluginNotFoundError as error:
+            return error
+        state = record.info.state
+        if state is PluginState.LOADED and record.runner is None:
+            message, remedy = "it has no 'execute'", "implement the hook 'execute' in it"
+        elif state in LIVE:
+            message, remedy = "it is being loaded or unloaded", "try again when that is done"
+        elif record.info.error:
+            message, remedy = f"it is {state}: {record.info.error}", record.info.remedy or ""
+        else:
+            message, remedy = f"it is {state}", f"call load({plugin_id!r}) first"
+        return PluginStateError(message, plugin_id=plugin_id, hook="execute", remedy=remedy)
+
+    def midway(self) -> list[PluginRecord]:
+        """Return the plugins that are being loaded or unloaded."""
+        states = PluginState.LOADING, PluginState.UNLOADING
+        return [record for record in self.records.values() if record.info.state in states]
+
     def with_required(self, plugin_id: str) -> dict[str, PluginInfo]:
         """Return the plugin and, of those that it requires directly or not, the ones there are."""
         wanted: dict[str, PluginInfo] = {}
@@ -111,6 +134,15 @@ def failed(info: PluginInfo, error: PluginHostError) -> PluginInfo:
         state=PluginState.SKIPPED if skipped else PluginState.FAILED,
         error=error.message if error.hook is None else f"{error.hook}: {error.message}",
         remedy=error.remedy,
+    )
+
+
+def cut_short(info: PluginInfo) -> PluginStateError:
+    """Return what to say of a plugin whose loading or unloading was lost in a fork."""
+    return PluginStateError(
+        f"the process was forked while it was {info.state}",
+        plugin_id=info.id,
+        remedy="load it before forking, or in the child",
     )
 
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import get_ident
 from types import ModuleType, TracebackType
 from typing import Any, Self
 
 import pluggy
+from msgspec.structs import replace
 
 from pluginhost.errors import (
     InvalidValueError,
     PluginHostError,
     PluginLoadError,
-    PluginNotFoundError,
     PluginStateError,
 )
 from pluginhost.hookspecs import API_VERSION, PROJECT_NAME, LifecycleSpec, PluginSpec, Task
-from pluginhost.host.catalogue import Catalogue, failed
+from pluginhost.host.calls import CallsUnderWay
+from pluginhost.host.catalogue import Catalogue, cut_short, failed
+from pluginhost.host.locking import Trust, read_lock
 from pluginhost.host.ordering import (
     LIVE,
     check_host_version,
@@ -28,6 +33,8 @@ from pluginhost.host.ordering import (
 from pluginhost.host.runners.inline import InlineRunner, in_thread
 from pluginhost.host.sources import PluginSource, source_from_text
 from pluginhost.host.steps import HostSteps, PluginRecord, described
+from pluginhost.host.surroundings import surroundings
+from pluginhost.processes import follow_forks
 from pluginhost.report import PluginInfo, PluginState, ns_of_seconds
 
 DEFAULT_GROUP = "pluginhost.plugins"
@@ -40,7 +47,9 @@ class PluginHost:
     `entry-points` (of `entry_point_group`) or `entry-points:GROUP`. `api_version` is what plugins'
     `api` specifiers are checked against. Loading and unloading take `lifecycle_lock`, changing
     what wraps the lifecycle hooks takes `wrappers_lock` (within which no other lock is ever
-    taken), executing takes neither. A context manager: leaving it unloads every plugin.
+    taken), executing takes neither. Unloading waits `drain_seconds` for calls under way. Only plugins
+    among `only`, and whose code is what the lock file `lock` says, are loaded. A context manager:
+    leaving it unloads every plugin.
     """
 
     def __init__(
@@ -50,8 +59,12 @@ class PluginHost:
         sources: Iterable[PluginSource | str] = ("entry-points",),
         entry_point_group: str = DEFAULT_GROUP,
         api_version: str = API_VERSION,
+        drain_seconds: float = 5.0,
+        only: Iterable[str] | None = None,
+        lock: str | Path | None = None,
     ) -> None:
         check_host_version(api_version)
+        ns_of_seconds(drain_seconds, "drain_seconds")
         self.name = name
         self.api_version = api_version
         self.lifecycle_lock = threading.RLock()
@@ -72,8 +85,12 @@ class PluginHost:
         )
         self._loaded: list[str] = []
         self._runners: dict[str, InlineRunner] = {}
-        self._steps = HostSteps(self, self.manager, self._catalogue.records, api_version)
+        self._calls = CallsUnderWay(drain_seconds)
+        self._threads = self._calls.threads
+        self._trust = Trust(only, None if lock is None else read_lock(lock))
+        self._steps = HostSteps(self, self._catalogue.records, self._trust)
         self.lifecycle.register(self._steps, name=PROJECT_NAME)
+        follow_forks(self)
 
     # What is known
 
@@ -120,6 +137,10 @@ class PluginHost:
             self._catalogue.discover()
             return (*self.plugins.values(), *self.rejected)
 
+    def refusal(self, plugin_id: str) -> PluginHostError | None:
+        """Return why `only` or `lock` forbid to load the plugin, None if they do not."""
+        return self._trust.refusal(self._catalogue.find(plugin_id).candidate)
+
     def load(self, plugin_id: str) -> PluginInfo:
         """Load one plugin and, before it, the peers it requires.
 
@@ -142,7 +163,8 @@ class PluginHost:
         """
         with self.lifecycle_lock:
             self.discover()
-            self._load_in_order(self.plugins)
+            allowed = {i: info for i, info in self.plugins.items() if self._trust.allows(i)}
+            self._load_in_order(allowed)
             return (*self.plugins.values(), *self.rejected)
 
     # Running
@@ -159,18 +181,26 @@ class PluginHost:
         """Run the plugin's work on `payload` and return its result; its exceptions pass through.
 
         With a `deadline` in seconds, `DeadlineExceededError` is raised once it is over (the work
-        itself cannot be stopped in this process). An asynchronous plugin gets an event loop.
+        cannot be stopped in this process). An asynchronous plugin gets an event loop.
         """
         try:
-            runner = self._runners[plugin_id]
+            threads = self._threads[plugin_id]
         except KeyError:
-            raise self._not_executable(plugin_id) from None
-        if deadline is not None:
-            ns_of_seconds(deadline, "the deadline")
-            task = Task(runner.run_with_deadline, payload, options, self, deadline)
-            return self._hook_execute_elsewhere(plugin_id=plugin_id, task=task)
-        task = Task(runner.run, payload, options, self, None)
-        return self._hook_execute(plugin_id=plugin_id, task=task)
+            raise self._catalogue.not_executable(plugin_id) from None
+        me = get_ident()
+        threads.append(me)  # first: an unload looks at this after it has taken the runner away
+        try:
+            runner = self._runners.get(plugin_id)
+            if runner is None:
+                raise self._catalogue.not_executable(plugin_id)
+            if deadline is not None:
+                ns_of_seconds(deadline, "the deadline")
+                task = Task(runner.run_with_deadline, payload, options, self, deadline)
+                return self._hook_execute_elsewhere(plugin_id=plugin_id, task=task)
+            task = Task(runner.run, payload, options, self, None)
+            return self._hook_execute(plugin_id=plugin_id, task=task)
+        finally:
+            threads.remove(me)
 
     async def aexecute(
         self,
@@ -185,25 +215,29 @@ class PluginHost:
 
         A plugin that is not asynchronous runs in a worker thread.
         """
-        runner = self._runners.get(plugin_id)
-        if runner is None:
-            raise self._not_executable(plugin_id)
-        if not runner.is_async:
-            return await in_thread(
-                lambda: self.execute(plugin_id, payload, deadline=deadline, **options)
-            )
-        if deadline is not None:
-            ns_of_seconds(deadline, "the deadline")
-        task = Task(runner.arun, payload, options, self, deadline)
-        return await self._hook_aexecute(plugin_id=plugin_id, task=task)
+        if plugin_id not in self._threads:
+            raise self._catalogue.not_executable(plugin_id)
+        with self._calls.one(plugin_id):
+            runner = self._runners.get(plugin_id)
+            if runner is None:
+                raise self._catalogue.not_executable(plugin_id)
+            if not runner.is_async:
+                return await in_thread(
+                    lambda: self.execute(plugin_id, payload, deadline=deadline, **options)
+                )
+            if deadline is not None:
+                ns_of_seconds(deadline, "the deadline")
+            task = Task(runner.arun, payload, options, self, deadline)
+            return await self._hook_aexecute(plugin_id=plugin_id, task=task)
 
     # Letting go
 
     def unload(self, plugin_id: str) -> PluginInfo:
         """Tear the plugin down and unregister it; `survivors` of the result names what is left.
 
-        Raises `PluginStateError` when loaded plugins require it, and what its teardown raises
-        (it is unregistered all the same).
+        Calls under way are waited for, for `drain_seconds`; new ones are refused meanwhile.
+        Raises `PluginStateError` when loaded plugins require it, and what its teardown raises (it is
+        unregistered all the same).
         """
         with self.lifecycle_lock:
             record = self._catalogue.find(plugin_id)
@@ -219,8 +253,8 @@ class PluginHost:
     def reload(self, plugin_id: str) -> PluginInfo:
         """Unload the plugin and load it again from the code and the manifest on disk now.
 
-        Its dependants stay loaded. Modules that the plugin imports are not read again, but those
-        of its own package in a folder are. `survivors` of the result are what the unloading left.
+        Its dependants stay loaded. Modules that it imports are not read again, but those of its
+        own package in a folder are. `survivors` are what the unloading left.
         """
         with self.lifecycle_lock:
             record = self._catalogue.find(plugin_id)
@@ -241,7 +275,7 @@ class PluginHost:
         """
         errors: list[BaseException] = []
         interrupt: KeyboardInterrupt | None = None
-        with self.lifecycle_lock:
+        with self.lifecycle_lock, self._calls.one_patience(), self._steps.unloading(self._loaded):
             for plugin_id in unloading_order(self._loaded, self.plugins):
                 try:
                     if plugin_id in self._loaded:  # unless another's teardown has unloaded it
@@ -267,23 +301,19 @@ class PluginHost:
     ) -> None:
         self.close()
 
-    # The rest is how
+    def after_fork(self) -> None:
+        """Begin anew in a child process: other threads are gone, whatever they were doing."""
+        self.wrappers_lock = threading.Lock()
+        self._calls.after_fork()
+        if self.lifecycle_lock._is_owned():  # type: ignore[attr-defined]
+            return  # it is a plugin's setup or teardown that forks, and it goes on here
+        self.lifecycle_lock = threading.RLock()
+        for record in self._catalogue.midway():
+            with suppress(Exception):
+                self._steps.discard(record)
+            record.info = failed(record.info, cut_short(record.info))
 
-    def _not_executable(self, plugin_id: str) -> PluginHostError:
-        try:
-            record = self._catalogue.find(plugin_id)
-        except PluginNotFoundError as error:
-            return error
-        state = record.info.state
-        if state is PluginState.LOADED and record.runner is None:
-            message, remedy = "it has no 'execute'", "implement the hook 'execute' in it"
-        elif state in LIVE:
-            message, remedy = "it is being loaded or unloaded", "try again when that is done"
-        elif record.info.error:
-            message, remedy = f"it is {state}: {record.info.error}", record.info.remedy or ""
-        else:
-            message, remedy = f"it is {state}", f"call load({plugin_id!r}) first"
-        return PluginStateError(message, plugin_id=plugin_id, hook="execute", remedy=remedy)
+    # The rest is how
 
     def _load_in_order(self, wanted: Mapping[str, PluginInfo]) -> list[PluginHostError]:
         """Load what is not loaded yet; return the errors, each naming its plugin."""
@@ -304,7 +334,8 @@ class PluginHost:
 
     def _load_now(self, record: PluginRecord) -> None:
         before = record.info
-        info = record.stand(PluginState.LOADING)
+        record.before = surroundings()
+        info = record.stand(PluginState.LOADING, dirty=())
         try:
             self.lifecycle.hook.pluginhost_load(plugin_id=info.id, info=info)
         except KeyboardInterrupt:
@@ -314,12 +345,14 @@ class PluginHost:
         except BaseException as cause:
             self._steps.discard(record)  # the step has done so, unless a wrapper failed after it
             error = _as_load_error(info.id, cause)
-            record.info = failed(info, error)
+            record.info = replace(failed(info, error), dirty=record.changed())
             if error is cause:
                 raise
             raise error from cause
+        record.info = replace(record.info, dirty=record.changed())
         self._loaded.append(info.id)
         if record.runner is not None:
+            self._calls.loaded(info.id)
             self._runners[info.id] = record.runner
 
     def _unload_now(self, record: PluginRecord) -> PluginInfo:
@@ -332,11 +365,12 @@ class PluginHost:
         self._runners.pop(info.id, None)
         self._loaded.remove(info.id)
         try:
+            record.running = self._calls.drain(info.id)
             self.lifecycle.hook.pluginhost_unload(plugin_id=info.id, info=info)
         finally:
             if record.info.state is PluginState.UNLOADING:  # a wrapper failed before the step
-                survivors = self._steps.discard(record).survivors()
-                record.stand(PluginState.UNLOADED, survivors=survivors)
+                self._steps.discard(record)
+                record.unloaded()
         return record.info
 
 

@@ -56,7 +56,7 @@ def read_manifest(folder: Path) -> Entries:
     """
     path = folder / FILE_NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _text_of(path)
     except (FileNotFoundError, NotADirectoryError):  # the latter: the package lies in a zip file
         return NO_ENTRIES
     except (OSError, UnicodeDecodeError) as error:
@@ -68,6 +68,12 @@ def read_manifest(folder: Path) -> Entries:
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
         raise _unfit(path, error) from error
     return {plugin_id: _entry(path, plugin_id, table) for plugin_id, table in tables.items()}
+
+
+def _text_of(path: Path) -> str:
+    if path.exists() and not path.is_file():  # reading a pipe would wait for a writer
+        raise OSError("it is not a file")
+    return path.read_text(encoding="utf-8")
 
 
 def _entry(path: Path, plugin_id: str, table: Any) -> PluginEntry | ManifestError:

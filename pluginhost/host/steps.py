@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Any
+import gc
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 import pluggy
 from msgspec.structs import replace
 
 from pluginhost.errors import PluginLoadError
 from pluginhost.hookspecs import Host, Task, hookimpl
+from pluginhost.host.locking import Trust
 from pluginhost.host.ordering import check_api, check_peers
 from pluginhost.host.registration import (
     call_with_host,
@@ -22,26 +25,44 @@ from pluginhost.host.registration import (
 from pluginhost.host.runners.inline import InlineRunner
 from pluginhost.host.sources import Candidate
 from pluginhost.host.sources.importing import forget
+from pluginhost.host.surroundings import Surroundings, changes, surroundings
 from pluginhost.host.survivors import Witness
 from pluginhost.printable import printable
 from pluginhost.report import PluginInfo, PluginState
 
 
 class PluginRecord:
-    """One plugin as the host keeps it; `runner` is there while it is loaded and can execute."""
+    """One plugin as the host keeps it; `runner` is there while it is loaded and can execute.
 
-    __slots__ = ("candidate", "fresh", "info", "object", "runner", "teardown")
+    `running` names the threads in which calls went on when it was unloaded, `before` is how the
+    process stood when it was loaded, `left` can tell what is left of it after the last unloading.
+    """
+
+    __slots__ = (
+        "before",
+        "candidate",
+        "fresh",
+        "info",
+        "left",
+        "object",
+        "runner",
+        "running",
+        "teardown",
+    )
 
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
         self.info = candidate.info
         self.fresh = False
+        self.before: Surroundings | None = None
+        self.left: Witness | None = None
         self._clear()
 
     def _clear(self) -> None:
         self.object: object = None
         self.runner: InlineRunner | None = None
         self.teardown: pluggy.HookImpl | None = None
+        self.running: tuple[str, ...] = ()
 
     def stand(self, state: PluginState, **changes: Any) -> PluginInfo:
         """Note the plugin's new state and return what is known of it now."""
@@ -49,37 +70,58 @@ class PluginRecord:
         self.info = replace(self.info, state=state, **(cleared | changes))
         return self.info
 
-    def witness(self) -> Witness:
-        """Let go of the plugin object; return what can tell whether it is really gone."""
+    def witness(self) -> None:
+        """Let go of the plugin object, leaving what can tell whether it is really gone."""
         abandoned = self.runner.abandoned if self.runner is not None else ()
-        witness = Witness(self.object, self.candidate.module_name, abandoned=abandoned)
+        candidate = self.candidate
+        self.left = Witness(
+            self.object,
+            candidate.module_name,
+            abandoned=abandoned,
+            running=self.running,
+            own_module=candidate.own_module,
+        )
         self._clear()
-        return witness
+
+    def changed(self) -> tuple[str, ...]:
+        """Return what of the process is not as it was before the plugin was loaded."""
+        if self.before is None:
+            return ()
+        return changes(self.before, surroundings(), self.candidate.module_name)
+
+    def unloaded(self, *, collected: bool = False) -> PluginInfo:
+        """Note that it is unloaded, with all that is left; see `Witness.survivors`."""
+        survivors = self.left.survivors(collected=collected) if self.left is not None else ()
+        still = set(self.changed()) if self.info.dirty else set()
+        dirty = tuple(line for line in self.info.dirty if line in still)
+        return self.stand(PluginState.UNLOADED, survivors=survivors, dirty=dirty)
+
+
+class Managing(Host, Protocol):
+    """What the steps ask of the host besides."""
+
+    manager: pluggy.PluginManager
+    api_version: str
 
 
 class HostSteps:
     """Registered `trylast` on the lifecycle manager, so that any wrapper sees the whole step."""
 
-    def __init__(
-        self,
-        host: Host,
-        manager: pluggy.PluginManager,
-        records: dict[str, PluginRecord],
-        api_version: str,
-    ) -> None:
+    def __init__(self, host: Managing, records: dict[str, PluginRecord], trust: Trust) -> None:
         self._host = host
-        self._manager = manager
+        self._trust = trust
+        self._manager = host.manager
         self._records = records
-        self._api_version = api_version
+        self._unloading_many = False
 
     @hookimpl(trylast=True)
     def pluginhost_load(self, plugin_id: str) -> PluginInfo:
         """Import the plugin, register it, find its implementations, and call its setup."""
         record = self._records[plugin_id]
-        check_api(record.info, self._api_version)
+        check_api(record.info, self._host.api_version)
         check_peers(record.info, {i: r.info for i, r in self._records.items()})
         try:
-            record.object = _imported(record)
+            record.object = _imported(record, self._trust)
             register(self._manager, record.object, plugin_id)
             setup = self._bind(record, plugin_id)
             call_with_host(setup, self._host)
@@ -111,18 +153,40 @@ class HostSteps:
         try:
             call_with_host(record.teardown, self._host)
         finally:
-            record.stand(PluginState.UNLOADED, survivors=self.discard(record).survivors())
+            self.discard(record)
+            if self._unloading_many:
+                record.stand(PluginState.UNLOADED)
+            else:
+                record.unloaded()
         return record.info
 
-    def discard(self, record: PluginRecord) -> Witness:
-        """Take out all there is of the plugin; return what can tell whether it is really gone."""
+    @contextmanager
+    def unloading(self, plugin_ids: Sequence[str]) -> Iterator[None]:
+        """Unload many within: what is left of them is looked for once all are gone.
+
+        The collector, which takes as long for one as for all, then runs once.
+        """
+        self._unloading_many = True
+        loaded = tuple(plugin_ids)
+        try:
+            yield
+        finally:
+            self._unloading_many = False
+            if loaded:
+                gc.collect()
+            for plugin_id in loaded:
+                record = self._records.get(plugin_id)
+                if record is not None and record.info.state is PluginState.UNLOADED:
+                    record.unloaded(collected=True)
+
+    def discard(self, record: PluginRecord) -> None:
+        """Take out all there is of the plugin; `record.left` can tell whether it is really gone."""
         plugin_id, candidate = record.info.id, record.candidate
         if record.object is not None and self._manager.get_plugin(plugin_id) is record.object:
             unregister(self._manager, plugin_id)
-        witness = record.witness()
+        record.witness()
         if candidate.own_module:
             forget(candidate.module_name)
-        return witness
 
     def _bind(self, record: PluginRecord, plugin_id: str) -> pluggy.HookImpl | None:
         """Find the plugin's implementations; return the one of `setup`, which is called once."""
@@ -136,11 +200,11 @@ class HostSteps:
         return setup
 
 
-def _imported(record: PluginRecord) -> object:
+def _imported(record: PluginRecord, trust: Trust) -> object:
     plugin_id, fresh = record.info.id, record.fresh
     record.fresh = False
     try:
-        return record.candidate.load(fresh)
+        return trust.load(record.candidate, fresh=fresh)
     except (PluginLoadError, KeyboardInterrupt):
         raise
     except BaseException as error:

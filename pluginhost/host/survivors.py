@@ -12,39 +12,64 @@ from collections.abc import Callable
 from types import FrameType, ModuleType
 from typing import Any
 
+from pluginhost.host.holders import Code
+from pluginhost.printable import printable
+
 
 class Witness:
     """Remembers a plugin without keeping it alive; make it while the module is still imported.
 
-    `abandoned` names the threads whose execution of it overran its deadline.
+    `abandoned` names the threads whose execution of it overran its deadline, `running` those in
+    which calls of it went on when it was unloaded. `own_module` says that the module is to go, too.
     """
 
     def __init__(
-        self, plugin: object, module_name: str, *, abandoned: tuple[str, ...] = ()
+        self,
+        plugin: object,
+        module_name: str,
+        *,
+        abandoned: tuple[str, ...] = (),
+        running: tuple[str, ...] = (),
+        own_module: bool = False,
     ) -> None:
         self._module_name = module_name
+        self._own_module = own_module
+        self._running = running
+        self._code = Code(module_name)
         self._place = _place_of(sys.modules.get(module_name))
         self._type_name = type(plugin).__name__
         self._abandoned = abandoned
         try:
             self._alive: Callable[[], Any] = weakref.ref(plugin)
         except TypeError:  # a class with __slots__ and no __weakref__
-            self._alive = _finder(id(plugin), type(plugin))
+            self._alive = _finder(id(plugin), weakref.ref(type(plugin)))
 
-    def survivors(self) -> tuple[str, ...]:
-        """Return the names of what is still there; runs the garbage collector only if need be."""
-        names = [f"thread {t.name!r}" for t in self._threads()]
+    def survivors(self, *, collected: bool = False) -> tuple[str, ...]:
+        """Return the names of what is still there.
+
+        Runs the garbage collector if need be, unless it has just run (`collected`): nothing else
+        tells whether a module's code is gone.
+        """
+        names = [f"call in thread {name!r}" for name in self._running]
+        names += [f"thread {t.name!r}" for t in self._threads() if t.name not in self._running]
         module = sys.modules.get(self._module_name)
+        may_go = self._own_module and module is None and self._code.alive
+        if not collected and (may_go or self._alive() not in (None, module)):
+            gc.collect()
         plugin = self._alive()
         if plugin is not None and plugin is not module:
-            plugin = None
-            gc.collect()
-            plugin = self._alive()
-        if plugin is not None and plugin is not module:
             names.append(f"instance of {self._type_name} ({_holders(plugin)})")
+        left = may_go and self._code.alive
+        names += self._code.handlers()
+        if left or not self._own_module:  # else there is no code of it that could be anywhere
+            names += self._code.patches(everywhere=left)
+        if left:
+            names += self._code.methods()
         if module is not None:
             names.append(f"module {self._module_name!r}")
-        return tuple(names)
+        elif left and not names:
+            names.append(f"code of the plugin ({_holders(self._code.kept())})")
+        return tuple(map(printable, names))
 
     def _threads(self) -> list[threading.Thread]:
         """Return the threads that are of the plugin's making, or are running its code now."""
@@ -94,11 +119,11 @@ def _threads_within(place: str) -> set[int]:
     return {int(ident, 16) for ident, calls in stacks if f'File "{place}' in calls}
 
 
-def _finder(address: int, kind: type) -> Callable[[], Any]:
+def _finder(address: int, kind: weakref.ref[type]) -> Callable[[], Any]:
     """Return a function that looks for the object among all those that the collector knows."""
 
     def find() -> Any:
-        found = (o for o in gc.get_objects() if id(o) == address and type(o) is kind)
+        found = (o for o in gc.get_objects() if id(o) == address and type(o) is kind())
         return next(found, None)
 
     return find
@@ -109,6 +134,8 @@ def _holders(plugin: object) -> str:
     own_frame = sys._getframe()
     kinds = set()
     for holder in gc.get_referrers(plugin):
+        if isinstance(holder, dict) and getattr(plugin, "__globals__", None) is holder:
+            continue  # a function's own module
         if not isinstance(holder, FrameType):
             kinds.add(type(holder).__name__)
         elif holder is not own_frame and holder is not own_frame.f_back:

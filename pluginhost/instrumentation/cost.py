@@ -25,6 +25,7 @@ from pluginhost.instrumentation.nesting import Frame, frame_variable
 from pluginhost.instrumentation.readings import ThreadCpu
 from pluginhost.instrumentation.sampling import Sampler
 from pluginhost.instrumentation.tap import HookTapSource
+from pluginhost.processes import follow_forks
 from pluginhost.report import Overhead
 
 _CALLS = 200
@@ -47,6 +48,12 @@ class CostMeter:
         self._readings = 0
         self._adapted_ns = bus.clock()
         bus.meter = self.account
+        follow_forks(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a child process: another thread may have held the lock."""
+        self._lock = threading.RLock()
+        self._records = self._readings = 0
 
     def account(self, batch: EventBatch, spent_ns: int) -> None:
         """Count a batch whose delivery took `spent_ns`."""

@@ -99,6 +99,11 @@ class Profiler:
         self._ended_ns = self._clock()
         self._refresh = _nothing_pending
 
+    def after_fork(self) -> None:
+        """Begin anew in a child process: nothing has happened there yet."""
+        self._lock = threading.RLock()
+        self._reset()
+
     def observe(self, batch: EventBatch) -> None:
         """Take a batch from the bus."""
         started = self._clock()

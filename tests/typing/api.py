@@ -31,7 +31,6 @@ from pluginhost import (
     observe,
 )
 from pluginhost.analytics.records import AnalyticsWindow
-from pluginhost.bus import Subscription
 from pluginhost.costs import FlameGraphNode
 from pluginhost.report import (
     AggregateMetrics,
@@ -42,6 +41,7 @@ from pluginhost.report import (
     PluginStats,
     TrendAnalysis,
 )
+from pluginhost.subscription import Subscription
 
 
 class Specs:

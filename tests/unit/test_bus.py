@@ -16,9 +16,10 @@ import structlog
 from hypothesis import given, strategies as st
 
 import pluginhost.bus
-from pluginhost.bus import EventBus, Observer, Subscription
+from pluginhost.bus import EventBus
 from pluginhost.errors import InvalidValueError
 from pluginhost.events import Detail, EventBatch, Failure, Status
+from pluginhost.subscription import Account, Observer, Subscription
 
 FAILED = Detail(Failure(Status.ERROR, "ValueError", "no"))
 LONG_S = 20.0  # how long to wait for what must happen; only a failing test waits so long
@@ -187,6 +188,12 @@ def _operations(draw: st.DrawFn) -> list[tuple[str, int]]:
     return draw(st.lists(st.tuples(st.sampled_from(names), st.integers(0, 9)), max_size=30))
 
 
+def adds_up(account: Account) -> bool:
+    """Whether every record that was published for an observer is accounted for once."""
+    settled = account.delivered + account.failed + account.dropped
+    return account.published == settled + account.queued
+
+
 @given(_operations(), st.integers(1, 4))
 def test_counts_are_exact_whatever_comes_and_goes(
     operations: list[tuple[str, int]], chunk: int
@@ -213,6 +220,7 @@ def test_counts_are_exact_whatever_comes_and_goes(
         for subscription, _, _ in everyone:
             if not subscription.active:
                 ended.setdefault(subscription, bus.drained)
+            assert adds_up(subscription.account())
         assert bus.published == published == bus.drained + bus.pending
     bus.close()
     for subscription, recorder, began in everyone:
@@ -282,14 +290,14 @@ def test_a_recording_thread_does_not_wait_for_a_slow_observer(bus: EventBus) -> 
     """While another thread delivers, a drain returns at once; a flush waits for it."""
     inside, go_on = threading.Event(), threading.Event()
     recorder = Recorder(lambda _batch: (inside.set(), go_on.wait(LONG_S)))
-    bus.subscribe(recorder, live=False)
+    subscription = bus.subscribe(recorder, live=False)
     publish(bus, 1)
     slow = threading.Thread(target=bus.flush)
     slow.start()
     assert inside.wait(LONG_S)
     publish(bus, 2)
     bus.drain()
-    assert bus.pending == 1
+    assert subscription.account() == Account("Recorder", 2, 0, 0, 0, 2)
     go_on.set()
     bus.flush()
     assert recorder.starts == [1, 2]
@@ -452,7 +460,7 @@ def test_an_interrupt_while_closing_still_closes(how: str) -> None:
     """After a Ctrl-C in the last delivery nothing is left running."""
     bus, source = EventBus(), Source()
     bus.add_source(source)
-    subscription = bus.subscribe(raising(KeyboardInterrupt()))
+    subscription = bus.subscribe(raising(KeyboardInterrupt()), live=False)
     publish(bus, 1)
     with pytest.raises(KeyboardInterrupt):
         (subscription if how == "subscription" else bus).close()
@@ -544,43 +552,51 @@ def test_a_live_observer_hears_although_nothing_else_happens() -> None:
     bus.close()
 
 
-def test_the_background_thread_lives_as_long_as_a_live_observer() -> None:
-    """Readers on demand need none; the last live observer takes it along."""
+def test_the_threads_live_as_long_as_live_observers() -> None:
+    """Each has its own, and there is one for all; readers on demand need none."""
     bus = EventBus(drain_interval_s=0.01)
     before = set(threading.enumerate())
     bus.subscribe(Recorder(), live=False)
     assert set(threading.enumerate()) == before
     first, second = bus.subscribe(Recorder()), bus.subscribe(Recorder())
-    (drainer,) = set(threading.enumerate()) - before
-    assert (drainer.daemon, bus.own_threads) == (True, 1)
+    begun = set(threading.enumerate()) - before
+    assert [thread.daemon for thread in begun] == [True] * 3
+    assert bus.own_threads == 3
     first.close()
-    assert (drainer.is_alive(), bus.own_threads) == (True, 1)
+    assert bus.own_threads == 2
     second.close()
-    drainer.join(LONG_S)
-    assert (drainer.is_alive(), bus.own_threads) == (False, 0)
+    assert bus.own_threads == 0
+    assert all_end(begun)
     bus.close()
 
 
-def test_closing_the_bus_ends_the_background_thread() -> None:
+def all_end(threads: set[threading.Thread]) -> bool:
+    """Wait for the threads; return whether they have ended."""
+    for thread in threads:
+        thread.join(LONG_S)
+    return not any(thread.is_alive() for thread in threads)
+
+
+def test_closing_the_bus_ends_the_background_threads() -> None:
     """Nothing of a closed bus is left behind."""
     bus = EventBus(drain_interval_s=0.01)
     before = set(threading.enumerate())
     bus.subscribe(Recorder())
-    (drainer,) = set(threading.enumerate()) - before
+    begun = set(threading.enumerate()) - before
     bus.close()
-    drainer.join(LONG_S)
-    assert not drainer.is_alive()
+    assert begun
+    assert all_end(begun)
 
 
-def test_a_live_observer_that_fails_takes_the_background_thread_along() -> None:
+def test_a_live_observer_that_fails_takes_the_background_threads_along() -> None:
     """It is disconnected from within that very thread, which then ends."""
     bus = EventBus(drain_interval_s=0.01)
     before = set(threading.enumerate())
     subscription = bus.subscribe(raising(ValueError()))
-    (drainer,) = set(threading.enumerate()) - before
+    begun = set(threading.enumerate()) - before
     publish(bus, 1)
-    drainer.join(LONG_S)
-    assert not drainer.is_alive()
+    assert begun
+    assert all_end(begun)
     assert not subscription.active
 
 

@@ -23,6 +23,7 @@ from pluginhost.analytics.records import AnalyticsExport
 from pluginhost.comparison import Comparison
 from pluginhost.costs import FlameGraphNode
 from pluginhost.errors import InvalidValueError, ReportFileError
+from pluginhost.host.locking import Lock
 from pluginhost.host.manifest import Manifest
 from pluginhost.report import (
     SCHEMA_VERSION,
@@ -49,6 +50,7 @@ PUBLISHED: Mapping[str, type[msgspec.Struct]] = {
     "analytics-report": AnalyticsReport,
     "analytics-export": AnalyticsExport,
     "manifest": Manifest,
+    "lock": Lock,
 }
 KINDS = pytest.mark.parametrize(
     "kind",

@@ -25,12 +25,18 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     `load(fresh)` imports it and returns the plugin object; with `fresh` the code is read again
     from disk. That of a candidate whose `info` is already FAILED imports nothing and raises why.
     `own_module` says that the module was made for this plugin alone and leaves with it.
+    For a lock file: `root` is the file or folder of its own that holds its code, `entry` which
+    object of it is the plugin, and `load_by(read)` imports it, getting each file's bytes from
+    `read(path)`. Without a root, the files are those of the installed module `module_name`.
     """
 
     info: PluginInfo
     load: Loader
     module_name: str
     own_module: bool = False
+    root: Path | None = None
+    entry: str = ""
+    load_by: Callable[[Callable[[Path], bytes]], Any] | None = None
 
 
 class PluginSource(Protocol):
@@ -49,6 +55,8 @@ def found_candidate(
     location: str,
     module_name: str,
     own_module: bool = False,
+    root: Path | None = None,
+    load_by: Callable[[Callable[[Path], bytes]], Any] | None = None,
     **known: str | None,
 ) -> Candidate:
     """Return the candidate that a manifest's entry describes; what it says wins over `known`.
@@ -76,7 +84,15 @@ def found_candidate(
         after=entry.after,
         capabilities=entry.capabilities,
     )
-    return Candidate(info=info, load=load, module_name=module_name, own_module=own_module)
+    return Candidate(
+        info=info,
+        load=load,
+        module_name=module_name,
+        own_module=own_module,
+        root=root,
+        entry=known.get("object_name") or "",
+        load_by=load_by,
+    )
 
 
 def failed_candidate(

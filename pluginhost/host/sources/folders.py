@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pluginhost.errors import DiscoveryError, ManifestError
+from pluginhost.errors import DiscoveryError, ManifestError, UntrustedPluginError
 from pluginhost.host.manifest import PluginEntry, read_manifest
 from pluginhost.host.sources import Candidate, failed_candidate, found_candidate
-from pluginhost.host.sources.importing import import_file, plugin_object
+from pluginhost.host.sources.importing import OWN_MODULE_PREFIX, import_file, plugin_object
+from pluginhost.host.sources.trusted import Reader, check_folder, check_unit, read_trusted
 
 KIND = "folder"
 
@@ -27,24 +28,31 @@ class FolderSource:
     attribute, and several ids may share a file. Files whose name begins with `_` or `.` are not
     plugins. Of a package and a file with one name the package comes first. Nothing is put on
     `sys.path`.
+
+    Only plain files and folders are taken, of which you or root are the owner and which nobody
+    else may write to; symbolic links are not followed. `checked=False` takes whatever is there.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, checked: bool = True) -> None:
         self.folder = Path(folder)
+        self._place = self.folder.absolute()  # a plugin may change the working directory
+        self._checked = checked
         self._serial = next(_SERIALS)
 
     def discover(self) -> Iterator[Candidate]:
         """Yield a candidate for each file, package and manifest entry, in order of their ids."""
         try:
-            units = _units(self.folder)
-            claims = list(_claims(self.folder))
+            if self._checked:
+                check_folder(self._place)
+            units = _units(self._place)
+            claims = list(_claims(self._place))
         except OSError as error:
             reason = DiscoveryError(
                 f"folder {self.folder} cannot be read: {error.strerror}", remedy="check the path"
             )
             yield self._unreadable(reason)
             return
-        except ManifestError as error:
+        except (ManifestError, UntrustedPluginError) as error:
             yield self._unreadable(error)
             return
         for name, paths in units.items():
@@ -75,18 +83,32 @@ class FolderSource:
             place = str(self.folder)
             return failed_candidate(claim.plugin_id, entry, source=KIND, location=place)
         unit, module_name = path, _module_name(claim.plugin_id, path, self._serial)
+        location = str(self.folder / path.name)
+        try:
+            if self._checked:
+                check_unit(unit)
+        except (OSError, UntrustedPluginError) as error:
+            return failed_candidate(claim.plugin_id, error, source=KIND, location=location)
 
         def load(_fresh: bool) -> object:  # a file is always read anew
-            return plugin_object(import_file(module_name, unit), claim.attribute)
+            read = read_trusted if self._checked else Path.read_bytes
+            return plugin_object(import_file(module_name, unit, read), claim.attribute)
+
+        def load_by(read: Reader) -> object:
+            module = import_file(module_name, unit, read, native=False)
+            return plugin_object(module, claim.attribute)
 
         return found_candidate(
             claim.plugin_id,
             entry,
             load,
             source=KIND,
-            location=str(path),
+            location=location,
             module_name=module_name,
             own_module=True,
+            root=unit,
+            load_by=load_by,
+            object_name=f"{claim.unit}:{claim.attribute}",
         )
 
 
@@ -151,7 +173,7 @@ def _module_name(plugin_id: str, path: Path, serial: int) -> str:
     """Return a module name of the plugin's own, the same each time."""
     place = os.fsencode(path.resolve()) + f"\0{serial}\0{plugin_id}".encode(errors="surrogatepass")
     digest = hashlib.sha256(place).hexdigest()[:8]
-    return f"pluginhost_plugin_{digest}_{_identifier(plugin_id)}"
+    return f"{OWN_MODULE_PREFIX}{digest}_{_identifier(plugin_id)}"
 
 
 def _identifier(name: str) -> str:

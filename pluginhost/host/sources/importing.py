@@ -18,20 +18,28 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from pluginhost.errors import PluginLoadError
+from pluginhost.errors import PluginLoadError, UntrustedPluginError
+from pluginhost.host.sources.trusted import Reader
+
+OWN_MODULE_PREFIX = "pluginhost_plugin_"
+"""How the names begin of modules that are made for one plugin alone."""
 
 
 class FreshSourceLoader(SourceFileLoader):
     """Compiles the bytes it has just read, and neither reads nor writes bytecode files.
 
     A bytecode cache is keyed by whole seconds and size: an edit within the second that keeps the
-    size would run the old code.
+    size would run the old code. The bytes come from `read(path)`.
     """
+
+    def __init__(self, fullname: str, path: str, read: Reader = Path.read_bytes) -> None:
+        super().__init__(fullname, path)
+        self._read = read
 
     def get_code(self, fullname: str) -> CodeType:
         """Return the module's code, compiled from what its file holds now."""
         path = self.get_filename(fullname)
-        return self.source_to_code(self.get_data(path), path)
+        return self.source_to_code(self._read(Path(path)), path)
 
 
 def import_installed(module_name: str, *, fresh: bool) -> ModuleType:
@@ -60,14 +68,20 @@ def import_installed(module_name: str, *, fresh: bool) -> ModuleType:
     return module
 
 
-def import_file(module_name: str, path: Path) -> ModuleType:
-    """Return a new module made from the file or package at `path`, under `module_name`."""
+def import_file(
+    module_name: str, path: Path, read: Reader = Path.read_bytes, *, native: bool = True
+) -> ModuleType:
+    """Return a new module made from the file or package at `path`, under `module_name`.
+
+    The bytes of it and of its submodules come from `read(path)`; native ones, which the system
+    reads by itself, are refused without `native`.
+    """
     forget(module_name)
     try:
         if path.is_dir():
-            _read_fresh_below(path)
-            return _execute(module_name, path / "__init__.py", [str(path)])
-        return _execute(module_name, path, None)
+            _read_fresh_below(path, read, native=native)
+            return _execute(module_name, path / "__init__.py", [str(path)], read)
+        return _execute(module_name, path, None, read)
     except BaseException:
         forget(module_name)
         raise
@@ -94,8 +108,10 @@ def plugin_object(module: ModuleType, attribute: str) -> Any:
     return target() if inspect.isclass(target) else target
 
 
-def _execute(name: str, path: Path, search: list[str] | None) -> ModuleType:
-    loader = FreshSourceLoader(name, os.fspath(path))
+def _execute(
+    name: str, path: Path, search: list[str] | None, read: Reader = Path.read_bytes
+) -> ModuleType:
+    loader = FreshSourceLoader(name, os.fspath(path), read)
     spec = importlib.util.spec_from_file_location(
         name, path, loader=loader, submodule_search_locations=search
     )
@@ -114,9 +130,23 @@ def _children(name: str) -> list[tuple[str, ModuleType]]:
     return [(full[len(name) + 1 :], m) for full, m in loaded if full.rpartition(".")[0] == name]
 
 
-def _read_fresh_below(package: Path) -> None:
+def _read_fresh_below(package: Path, read: Reader, *, native: bool) -> None:
     """Have submodules read by `FreshSourceLoader` too, in folders without `__init__.py` as well."""
-    finders = ((ExtensionFileLoader, EXTENSION_SUFFIXES), (FreshSourceLoader, SOURCE_SUFFIXES))
+
+    def source_loader(name: str, path: str) -> FreshSourceLoader:
+        return FreshSourceLoader(name, path, read)
+
+    finders: list[Any] = [
+        (ExtensionFileLoader if native else _refuse_native, EXTENSION_SUFFIXES),
+        (source_loader, SOURCE_SUFFIXES),
+    ]
     for folder, _, _ in os.walk(package):
         if Path(folder).name != "__pycache__":
             sys.path_importer_cache[folder] = FileFinder(folder, *finders)
+
+
+def _refuse_native(_name: str, path: str) -> Any:
+    raise UntrustedPluginError(
+        f"{path} is native code, which the system reads by itself",
+        remedy="install such a plugin as a distribution, or do without a lock file",
+    )

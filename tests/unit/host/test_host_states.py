@@ -583,7 +583,7 @@ def test_a_plugin_may_unload_itself_while_it_runs(plugin_folder, make_host):
     host.load("a")
     info = host.execute("a")
     assert info.state is PluginState.UNLOADED
-    assert "thread 'MainThread'" in info.survivors
+    assert "call in thread 'MainThread'" in info.survivors
     with pytest.raises(PluginStateError, match="it is unloaded"):
         host.execute("a")
     assert registered(host) == set()

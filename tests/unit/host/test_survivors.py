@@ -199,12 +199,12 @@ def test_an_execution_that_overran_in_code_of_others(distribution, plugin_folder
 
 @pytest.mark.parametrize("package", [False, True], ids=["file", "package"])
 def test_an_execution_that_is_still_going_on(plugin_folder, make_host, package):
-    """Unloading does not wait for it, and names the thread that it runs in."""
+    """Unloading waits for it, but not for ever, and names the thread that it runs in."""
     source = CLEAN.replace("return payload", "payload[0].set(); payload[1].wait()")
     folder = plugin_folder(
         {"a/__init__.py" if package else "a.py": source, "pluginhost.toml": ENTRY}, name="p\xe9"
     )
-    host, begun, stop = make_host(folder), threading.Event(), threading.Event()
+    host, begun, stop = make_host(folder, drain_seconds=0.05), threading.Event(), threading.Event()
     host.load("a")
     thread = threading.Thread(
         target=host.execute, args=("a", (begun, stop)), name="the application's", daemon=True
@@ -216,7 +216,7 @@ def test_an_execution_that_is_still_going_on(plugin_folder, make_host, package):
     finally:
         stop.set()
         thread.join(30)
-    assert survivors[0] == 'thread "the application\'s"'
+    assert survivors[0] == 'call in thread "the application\'s"'
 
 
 def test_threads_of_others_are_not_named(unloaded):

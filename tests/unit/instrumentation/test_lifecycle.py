@@ -648,8 +648,8 @@ def test_memory_is_doubted_while_another_thread_works(host_of: HostOf) -> None:
 
 
 @pytest.mark.usefixtures("quiet")
-def test_the_background_thread_of_a_live_observer_is_not_counted(host_of: HostOf) -> None:
-    """Our own thread is nobody else: the plugin still runs alone."""
+def test_the_background_threads_of_a_live_observer_are_not_counted(host_of: HostOf) -> None:
+    """Our own threads are nobody else: the plugin still runs alone."""
 
     class Listens:
         def observe(self, batch: Any) -> None:
@@ -662,6 +662,6 @@ def test_the_background_thread_of_a_live_observer_is_not_counted(host_of: HostOf
         host.execute("a", int)
         assert observation.profiler is not None
         metrics = observation.profiler.get_metrics("a")
-    assert begun == {"pluginhost-drain"}
+    assert begun == {"pluginhost-drain", "pluginhost-observer-Listens"}
     assert metrics.threads_at_start == metrics.threads_at_end == 1
     assert metrics.overlapped is False

@@ -1,0 +1,128 @@
+"""`pluginhost doctor`: what is wrong with plugins, what they change, and what they leave behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from pluginhost.cli import exits
+from pluginhost.cli.options import complete_plugin, only_of, source_option, trust_options
+
+if TYPE_CHECKING:
+    from pluginhost.host.host import PluginHost
+    from pluginhost.rendering import Line
+    from pluginhost.report import PluginInfo
+
+
+class Finding(NamedTuple):
+    """Something to look at: whose, what it is, in how many words it takes, and what to do."""
+
+    plugin_id: str
+    what: str
+    details: tuple[str, ...]
+    remedy: str = ""
+
+
+@click.command("doctor", epilog=exits.HELP)
+@click.argument("plugins", nargs=-1, metavar="[PLUGIN]...", shell_complete=complete_plugin)
+@source_option
+@trust_options
+@click.option(
+    "--load", is_flag=True, help="Also load the plugins and unload them again: runs their code."
+)
+def command(
+    *,
+    plugins: tuple[str, ...],
+    sources: tuple[str, ...],
+    lock: str | None,
+    safe_mode: bool,
+    load: bool,
+) -> None:
+    """Say what is wrong with plugins, what they change and leave behind.
+
+    Without PLUGIN, all that the sources have are looked at. Nothing is imported unless --load is
+    given: then each is loaded, which shows what importing it changes of the whole process, and
+    unloaded, which shows what it does not give back. Exits with 1 when there is anything to say.
+    """
+    from pluginhost.cli.console import Console
+    from pluginhost.cli.options import host_of
+
+    host = host_of(sources, only=only_of(plugins, safe_mode=safe_mode), lock=lock)
+    found = list(_of_loading(host, plugins) if load else _of_looking(host, plugins))
+    Console().show(_lines(host, plugins, found))
+    if found:
+        click.get_current_context().exit(exits.NO)
+
+
+def _of_looking(host: PluginHost, wanted: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield what can be seen without importing anything."""
+    from pluginhost.host.ordering import required_ids
+
+    host.discover()
+    for info in _infos(host, wanted):
+        if info.error is not None:
+            yield Finding(info.id, info.state, (info.error,), info.remedy or "")
+            continue
+        refusal = host.refusal(info.id)
+        if refusal is not None:
+            yield Finding(info.id, "refused", (refusal.message,), refusal.remedy or "")
+        for peer in required_ids(info):
+            if peer not in host.plugins:
+                yield Finding(
+                    info.id, "incomplete", (f"it requires {peer}, which is not there",), "add it"
+                )
+
+
+def _of_loading(host: PluginHost, wanted: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield what loading and unloading shows as well."""
+    from contextlib import redirect_stdout
+    from sys import stderr
+
+    from pluginhost.cli.rounds import loaded, unloaded
+
+    with redirect_stdout(stderr):
+        loaded(host, wanted)
+        infos = list(_infos(host, wanted))
+        raised = unloaded(host)
+    for info in infos:
+        if info.error is not None:
+            yield Finding(info.id, info.state, (info.error,), info.remedy or "")
+        if info.dirty:
+            yield Finding(info.id, "changes the process when it is loaded", info.dirty)
+    for info in _infos(host, wanted):
+        left = tuple(name for name in info.survivors if not name.startswith("module "))
+        if left:
+            yield Finding(info.id, "leaves behind when it is unloaded", left)
+    for text in raised:
+        yield Finding("a teardown", "raised", (text,))
+
+
+def _infos(host: PluginHost, wanted: tuple[str, ...]) -> Iterator[PluginInfo]:
+    for plugin_id in wanted or (*sorted(host.plugins),):
+        if plugin_id not in host.plugins:
+            host.load(plugin_id)  # raises, and names those that are near
+        yield host.plugins[plugin_id]
+    if not wanted:
+        yield from host.rejected
+
+
+def _lines(host: PluginHost, wanted: tuple[str, ...], found: list[Finding]) -> Iterator[Line]:
+    from pluginhost.cli.lines import indented
+    from pluginhost.observation import environment
+    from pluginhost.printable import printable
+
+    here = environment()
+    yield ((f"pluginhost {here.pluginhost}, pluggy {here.pluggy}, Python {here.python}", "dim"),)
+    count = len(wanted) or len(host.plugins) + len(host.rejected)
+    says = f"{len(found)} finding{'s' * (len(found) != 1)}" if found else "nothing to say"
+    title = f"{count} plugin{'s' * (count != 1)}, {says}, in {host.name}"
+    yield ((printable(title, 80), "title"),)
+    for finding in found:
+        yield ()
+        yield ((f"! {printable(finding.plugin_id, 40)}  {finding.what}", "bad"),)
+        for detail in finding.details:
+            yield from indented(detail)
+        if finding.remedy:
+            yield from indented(f"-> {finding.remedy}")
