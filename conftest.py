@@ -24,13 +24,11 @@ from pluginhost import PluginHost
 Files = Mapping[str, str | bytes]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _quick_collections() -> Iterator[None]:
-    """Have the collector, which each unload calls, leave alone what the test modules brought."""
+@pytest.fixture(scope="module", autouse=True)
+def _quick_collections() -> None:
+    """Have the collector, which each unload calls, leave alone what was there before."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

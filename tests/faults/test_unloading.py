@@ -183,8 +183,7 @@ SURVIVORS = {
         "logging handler: a Mine",
     ),
     "a thread": (
-        "import threading, time\ndef mine(): time.sleep(3600)\nthreading.Thread(target=mine,"
-        " name='T', daemon=True).start()",
+        "import threading as t, time\ndef mine(): time.sleep(3600)\nt.Thread(target=mine, name='T', daemon=True).start()",
         "thread 'T'",
     ),
     "a callback in a list": (
