@@ -50,6 +50,7 @@ def costs_of(
     installed = Distributions(captures[0].searched)
     owners = Owners(managers, installed, folder=folder or str(Path.cwd()))
     parts = [Partition(capture, owners) for capture in captures]
+    recorded = list(zip(captures, parts, strict=True))
     nodes = [node for part in parts for node in part.nodes]
     spans = _spans(captures, started_ns, exited_ns)
     wall_ns = sum(end - start for start, end in spans)
@@ -63,14 +64,7 @@ def costs_of(
         records=sum(capture.record_count for capture in captures),
     )
     name = managers[0].project if managers else "application"
-    application = _application(
-        name,
-        captures=captures,
-        parts=parts,
-        plugins=plugins,
-        measuring=measuring,
-        wall_ns=wall_ns,
-    )
+    application = _application(name, recorded, plugins, measuring, wall_ns)
     rows_ns = application.self_ns + sum(row.self_ns for row in plugins) + measuring.total_ns
     title = " ".join(command) or name
     return CostReport(
@@ -109,24 +103,23 @@ def _spans(
 
 def _application(
     name: str,
-    *,
-    captures: Sequence[Capture],
-    parts: Sequence[Partition],
+    recorded: Sequence[tuple[Capture, Partition]],
     plugins: Sequence[PluginCost],
     measuring: MeasuringCost,
     wall_ns: int,
 ) -> ApplicationCost:
     """Return the row of what is left of the observed time, with that of the built-in plugins."""
-    own = [n for part in parts for n in part.nodes if n.unit is None and n.apart is None]
+    nodes = [node for _, part in recorded for node in part.nodes]
+    own = [node for node in nodes if node.unit is None and node.apart is None]
     self_ns = sum(node.self_ns for node in own)
-    for capture, part in zip(captures, parts, strict=True):
+    for capture, part in recorded:
         self_ns += capture.ended_ns - capture.observed_ns - part.top_ns - part.recorded_at_top_ns
     self_ns = max(0, self_ns)
     cpu_ns = None
-    if any(node.self_cpu_ns is not None for part in parts for node in part.nodes):
+    if any(node.self_cpu_ns is not None for node in nodes):
         taken_ns = sum(row.cpu_ns or 0 for row in plugins)
         taken_ns += measuring.processing_ns + measuring.recording_ns
-        main_ns = sum(capture.main_cpu_ns for capture in captures)
+        main_ns = sum(capture.main_cpu_ns for capture, _ in recorded)
         cpu_ns = min(self_ns, max(0, main_ns - taken_ns))
     return ApplicationCost(
         name=name,

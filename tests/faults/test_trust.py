@@ -298,8 +298,8 @@ def test_an_installed_plugin_is_compared_before_it_is_imported(distribution, mak
 
 
 def test_what_has_no_file_cannot_be_locked():
-    """A plugin of the program itself is named as one that cannot be, with the reason."""
-    catalogue = Catalogue("test", [ModuleSource("__main__:Nothing")])
+    """A plugin that is built into Python is named as one that cannot be, with the reason."""
+    catalogue = Catalogue("test", [ModuleSource("sys:Nothing")])
     catalogue.discover()
     lock, (error,) = lock_of([catalogue.records["Nothing"].candidate])
     assert lock.plugins == {}

@@ -183,7 +183,11 @@ SURVIVORS = {
         "logging handler: a Mine",
     ),
     "a thread": (
-        "import threading as t, time\ndef mine(): time.sleep(3600)\nt.Thread(target=mine, name='T', daemon=True).start()",
+        """\
+        import threading as t, time
+        def mine(): time.sleep(3600)
+        t.Thread(target=mine, name='T', daemon=True).start()
+        """,
         "thread 'T'",
     ),
     "a callback in a list": (
@@ -231,7 +235,7 @@ def told(folder):
 def test_what_stays_behind_is_named(plugin_folder, kind):
     """Whatever keeps the plugin's code alive, or runs it later, is in the list."""
     source, expected = SURVIVORS[kind]
-    lines = told(plugin_folder({"a.py": source + TAIL}))
+    lines = told(plugin_folder({"a.py": dedent(source) + TAIL}))
     assert [line for line in lines if line.startswith(f"left: {expected}")], lines
 
 
@@ -290,7 +294,7 @@ def test_what_a_plugin_has_registered_and_taken_back_is_not_named(plugin_folder)
             atexit.unregister(mine)
             signal.signal(signal.SIGUSR1, old)
     """)
-    lines = told(plugin_folder({"a.py": source + TAIL}))
+    lines = told(plugin_folder({"a.py": dedent(source) + TAIL}))
     assert [line.split(":")[1].strip() for line in lines] == [
         "working directory",
         "signal handler SIGUSR1",
