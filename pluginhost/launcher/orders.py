@@ -1,0 +1,73 @@
+"""What the launcher tells the processes it starts, and where they leave what they recorded.
+
+One environment variable names a folder, and all else is in that folder. This module is imported in
+the program's process before the program: it imports nothing that a program may want to pay for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import MutableMapping
+from contextlib import suppress
+from typing import NamedTuple
+
+VARIABLE = "PLUGINHOST_LAUNCH"
+"""Names the folder, in the environment of launched processes."""
+
+CAPTURE, WRITTEN, FAILED = ".capture", ".written", ".failed"
+"""End the names of files: a capture, how long it took to leave it (ns), why there is none."""
+
+_FILE = "orders.json"
+_PATH = "PYTHONPATH"
+
+
+class Orders(NamedTuple):
+    """What a launched process is to do.
+
+    `record` its plugins' costs, with CPU times if `cpu`, in its child processes as well if
+    `follow`. `blocked` are names that no plugin manager registers. `spawned_ns` is the monotonic
+    clock before the process was started, `python_path` what PYTHONPATH was before (None: unset).
+    """
+
+    record: bool = True
+    cpu: bool = True
+    follow: bool = False
+    blocked: tuple[str, ...] = ()
+    spawned_ns: int = 0
+    python_path: str | None = None
+
+    def write(self, folder: str) -> None:
+        """Leave them in `folder`, with the present time as that of the start."""
+        orders = self._replace(spawned_ns=time.perf_counter_ns())
+        with open(os.path.join(folder, _FILE), "w", encoding="utf-8") as file:
+            json.dump(orders._asdict(), file)
+
+    @classmethod
+    def read(cls, folder: str) -> Orders:
+        """Return what was left in `folder`."""
+        with open(os.path.join(folder, _FILE), encoding="utf-8") as file:
+            found = json.load(file)
+        return cls(**(found | {"blocked": tuple(found["blocked"])}))
+
+    def undo(self, environment: MutableMapping[str, str]) -> None:
+        """Make `environment` what it was before the launcher added to it."""
+        environment.pop(VARIABLE, None)
+        if self.python_path is None:
+            environment.pop(_PATH, None)
+        else:
+            environment[_PATH] = self.python_path
+
+    def environment(self, folder: str, inject: str) -> dict[str, str]:
+        """Return our environment with what makes Python processes read the orders."""
+        path = os.pathsep.join(filter(None, (inject, self.python_path)))
+        return os.environ | {VARIABLE: folder, _PATH: path}
+
+
+def claims_to_be_first(folder: str) -> bool:
+    """Whether this process is the first that asks: the program itself, not a child of it."""
+    with suppress(FileExistsError):
+        os.close(os.open(os.path.join(folder, "first"), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        return True
+    return False
