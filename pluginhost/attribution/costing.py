@@ -62,7 +62,10 @@ def costs_of(
     ]
     wall_ns = sum(ends) - sum(walls)
     nodes = [node for part in parts for node in part.nodes]
-    launched = [capture.spawned_ns is not None or started_ns is not None for capture in captures]
+    launched = [
+        capture.spawned_ns is not None or (position == 0 and started_ns is not None)
+        for position, capture in enumerate(captures)
+    ]
     setup_ns = sum(
         c.observed_ns - c.begun_ns for c, own in zip(captures, launched, strict=True) if own
     )

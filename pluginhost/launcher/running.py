@@ -170,8 +170,8 @@ def _gathered(outcome: Outcome, folder: Path) -> Outcome:
         how = f"signal {-outcome.returncode}" if outcome.returncode < 0 else "its own way"
         missing.insert(0, f"nothing was recorded: the program ended by {how} before it was kept")
         return outcome._replace(missing=tuple(missing))
-    for capture, _ in captures:
-        missing += _missing_of(capture, outcome, first=capture is captures[0][0])
+    for position, (capture, _) in enumerate(captures):
+        missing += _missing_of(capture, outcome, first=position == 0)
     written = folder / (captures[0][1] + WRITTEN)
     return outcome._replace(
         captures=tuple(capture for capture, _ in captures),
@@ -188,4 +188,4 @@ def _missing_of(capture: Capture, outcome: Outcome, *, first: bool) -> Iterator[
         how = f"{how} without notice" if first else "had not ended, or did so without notice"
         yield f"{what} {how}: the last {left_ns} are not recorded"
     elif capture.ended == "exec":
-        yield f"{what} replaced itself by another (exec), which is a process of its own here"
+        yield f"{what} replaced itself (exec): what came then is not recorded without --follow"
