@@ -91,7 +91,7 @@ class EventBus:
             )
         self.journal: list[Any] = []
         self.high_water = capacity * RECORD_WIDTH
-        self.tree = CallTree()
+        self.tree = CallTree(journal=self.journal)
         self.clock = clock
         self.epoch_offset_ns = wall_clock() - clock()
         self.drained = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
 
@@ -49,7 +50,7 @@ class CallPath(dict["str | CallSite", "CallPath"]):
     nested call with one subscript: `path[plugin_id]` for an execution, `path[site]` otherwise.
     """
 
-    __slots__ = ("concurrent", "depth", "parent", "site", "tree")
+    __slots__ = ("concurrent", "depth", "journal", "parent", "site", "tree")
 
     def __init__(self, tree: CallTree, parent: CallPath | None, site: CallSite) -> None:
         super().__init__()
@@ -59,6 +60,8 @@ class CallPath(dict["str | CallSite", "CallPath"]):
         self.depth: int = 0 if parent is None else parent.depth + 1
         self.concurrent = False
         """Whether calls made from here were seen to run side by side, in tasks or threads."""
+        self.journal: list[Any] = [] if tree.journal is None else tree.journal
+        """Where records of this path go: one list for all, or one of its own."""
 
     def __missing__(self, key: str | CallSite) -> CallPath:
         return self.tree.grow(self, key)
@@ -97,10 +100,18 @@ class CallTree:
 
     Beyond that a call is filed below `cut`, without its callers, and counted in `cut_paths`:
     reports say so. With a `thread_id`, what other threads do stands apart (see `elsewhere`), so
-    that the times of that one thread add up.
+    that the times of that one thread add up. Without a `journal`, every path has its own.
     """
 
-    def __init__(self, max_paths: int = 20_000, max_depth: int = 64, *, thread_id: int = 0) -> None:
+    def __init__(
+        self,
+        max_paths: int = 20_000,
+        max_depth: int = 64,
+        *,
+        thread_id: int = 0,
+        journal: list[Any] | None = None,
+    ) -> None:
+        self.journal = journal
         self.max_paths = max_paths
         self.max_depth = max_depth
         self.thread_id = thread_id
@@ -135,6 +146,15 @@ class CallTree:
             parent.concurrent = True
             return parent
         return parent[self._elsewhere]
+
+    def paths(self) -> Iterator[CallPath]:
+        """Yield all paths but the root, callers first."""
+        waiting = [self.root]
+        while waiting:
+            here = waiting.pop()
+            below = list(here.values())
+            yield from below
+            waiting += below
 
     def grow(self, parent: CallPath, key: str | CallSite) -> CallPath:
         """Add and return the child of `parent` under `key`; called when it is not there yet."""

@@ -57,11 +57,14 @@ class Detail(msgspec.Struct, frozen=True):
     cpu_ns: int | None = None
 
 
+CPU_SHIFT = 20
+
 Extra = RawReading | Detail | int | None
 """What a record carries in its last place, most executions nothing.
 
 A hook call that returned carries whether it returned None, as a bool; where the CPU clock is read,
-as the lowest bit of an int whose other bits are its CPU time in ns (`extra >> 1`).
+as the lowest bit of an int that has its CPU time in ns above `CPU_SHIFT` bits. So the sum over up
+to a million calls holds both sums.
 """
 
 

@@ -27,12 +27,12 @@ from pluginhost.capture import (
 from pluginhost.events import EventBatch
 from pluginhost.instrumentation.by_thread import ThreadNesting
 from pluginhost.instrumentation.calls import CallTimer
-from pluginhost.instrumentation.cost import call_costs_ns
 from pluginhost.instrumentation.imports import ConftestSource, ImportSource
 from pluginhost.instrumentation.readings import ThreadCpu
 from pluginhost.instrumentation.tap import HookTapSource
 from pluginhost.printable import printable
 from pluginhost.profiler.calls import CallTotals
+from pluginhost.profiler.in_place import HIGH_WATER, InPlace
 
 MAX_PATHS, MAX_DEPTH = 200_000, 1_000
 """Deep enough for the imports of large programs, and still a bound."""
@@ -53,7 +53,9 @@ class Ledger(Protocol):
 class Recorder:
     """Watches pluggy managers, and all imports meanwhile, for one thread whose time adds up.
 
-    That thread is the one that makes the recorder. `cpu_gap_ns` is how often at most the CPU clock
+    That thread is the one that makes the recorder. With a `ledger`, it and all other observers of
+    `bus` are told of every call in order; without, calls are only added up, which costs less.
+    `cpu_gap_ns` is how often at most the CPU clock
     is read (see `ThreadCpu`; None: never), `imports` whether they are recorded. `begun_ns` and
     `spawned_ns` are what `Capture` says of them. After `close()` nothing of it is left in the
     managers or in Python's import machinery.
@@ -62,7 +64,7 @@ class Recorder:
     def __init__(
         self,
         *,
-        cpu_gap_ns: int | None = 50_000,
+        cpu_gap_ns: int | None = 100_000,
         imports: bool = True,
         ledger: Ledger | None = None,
         begun_ns: int | None = None,
@@ -70,11 +72,20 @@ class Recorder:
     ) -> None:
         self.bus = EventBus(capacity=_CAPACITY, drain_chunk=_CAPACITY)
         self._thread_id = threading.get_ident()
-        self.bus.tree = CallTree(MAX_PATHS, MAX_DEPTH, thread_id=self._thread_id)
+        journal = None if ledger is None else self.bus.journal
+        self.bus.tree = CallTree(MAX_PATHS, MAX_DEPTH, thread_id=self._thread_id, journal=journal)
         self._has_cpu = cpu_gap_ns is not None
         cpu = ThreadCpu(self.bus.clock, gap_ns=cpu_gap_ns) if cpu_gap_ns is not None else None
-        self._nesting = ThreadNesting(self.bus, cpu)
-        self._ledger = ledger if ledger is not None else CallTotals()
+        self._in_place: InPlace | None = None
+        if ledger is None:
+            ledger = CallTotals()
+            self._in_place = InPlace(ledger)
+            self._nesting = ThreadNesting(
+                self.bus, cpu, high_water=HIGH_WATER, drain=self._in_place.drain
+            )
+        else:
+            self._nesting = ThreadNesting(self.bus, cpu)
+        self._ledger = ledger
         self._spawned_ns = spawned_ns
         self._begun_ns = begun_ns if begun_ns is not None else self.bus.clock()
         self._observed_ns = self._begun_ns
@@ -113,11 +124,13 @@ class Recorder:
         ended_ns = self._ended_ns if self._ended_ns is not None else self.bus.clock()
         main_cpu_ns = _thread_cpu_ns(self._thread_id) - self._main_cpu_ns
         cpu_ns = time.process_time_ns() - (0 if self._spawned_ns is not None else self._cpu_ns)
-        self.bus.flush()
+        self._flush()
         calls, sites = self._ledger.records()
         if not self._has_cpu:
             calls = tuple(msgspec.structs.replace(call, cpu_ns=None) for call in calls)
         if self._costs_ns is None:
+            from pluginhost.instrumentation.cost import call_costs_ns  # when the program is over
+
             self._calibrating = (
                 True  # with a manager of its own, which a launcher would have us watch
             )
@@ -142,11 +155,12 @@ class Recorder:
             managers=tuple(watched.seen() for watched in self._watched),
             modules=_module_files(),
             searched=tuple(map(printable, sys.path)),
-            record_count=self.bus.drained,
+            record_count=self.bus.drained + (self._in_place.records if self._in_place else 0),
             inner_ns=inner_ns,
             outer_ns=outer_ns,
             import_ns=import_ns,
             cut_paths=self.bus.tree.cut_paths,
+            notes=self._notes(),
         )
 
     def close(self) -> None:
@@ -156,6 +170,23 @@ class Recorder:
             for watched in self._watched:
                 watched.seen()  # what is registered now
             self.bus.close()
+            self._flush()
+
+    def _notes(self) -> tuple[str, ...]:
+        """Say what of the measuring itself went wrong."""
+        adding = self._in_place
+        if adding is None or adding.error is None:
+            return ()
+        return (
+            f"{adding.dropped:,} records were lost, for adding them up failed:"
+            f" {printable(repr(adding.error))}",
+        )
+
+    def _flush(self) -> None:
+        """Add up what is pending."""
+        self.bus.flush()
+        if self._in_place is not None:
+            self._in_place.flush(self.bus.tree)
 
     def _prefix(self, project: str) -> str:
         """Return what tells the plugins of a second application from those of the first."""

@@ -189,7 +189,7 @@ def future_watched(result: object, span: CallSite, bus: EventBus) -> None:
 def _record_span(bus: EventBus, span: CallSite, start: int, failure: Failure | None) -> None:
     detail = Detail(failure, None, None, _task_name()) if failure is not None else None
     path = bus.tree.root[span]
-    bus.journal.extend((path, start, bus.clock(), threading.get_ident(), detail))
+    path.journal.extend((path, start, bus.clock(), threading.get_ident(), detail))
 
 
 def _task_name() -> str | None:

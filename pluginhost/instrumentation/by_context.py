@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Generator
 from contextvars import ContextVar
-from typing import Any
+from types import FunctionType
+from typing import Any, cast
 
 from pluginhost.bus import EventBus
 from pluginhost.calltree import CallSite
@@ -22,16 +24,13 @@ class ContextNesting:
         self._current = current
 
     def timed(self, function: Function, site: CallSite, deferred: Function) -> Function:
-        """Return `function`, timed; closures because this runs around every implementation.
-
-        pluggy passes what has a default by name (from 1.7 on).
-        """
+        """Return `function`, timed; closures because this runs around every implementation."""
         bus, plain = self.bus, PLAIN
         clock, journal, extend, drain = bus.clock, bus.journal, bus.journal.extend, bus.drain
         high_water, ident = bus.high_water, threading.get_ident
         get, set_, elsewhere = self._current.get, self._current.set, bus.tree.elsewhere
 
-        def timed(*args: Any, **options: Any) -> Any:
+        def timed(*args: Any) -> Any:
             __tracebackhide__ = True
             outer = get()
             me = ident()
@@ -44,7 +43,7 @@ class ContextNesting:
             set_(own)
             start = clock()
             try:
-                result = function(*args, **options)
+                result = function(*args)
             except BaseException as error:
                 extend((path, start, clock(), me, Detail(failure_of(error, site.plugin_id))))
                 own[0] = None
@@ -59,8 +58,32 @@ class ContextNesting:
 
         return timed
 
+    def wrapping(self, function: Function, before: CallSite, after: CallSite) -> FunctionType:
+        """Return a generator function that does what `function` does, both halves on record."""
+        step = self.step
+
+        def timed(*args: Any, **options: Any) -> Generator[Any, Any, Any]:
+            __tracebackhide__ = True
+            wrapper = function(*args, **options)
+            call, argument = next, wrapper
+            for site in (before, after):
+                try:
+                    yielded = step(site, call, argument)
+                except StopIteration as stop:
+                    return stop.value
+                try:
+                    argument, call = (yield yielded), wrapper.send
+                except GeneratorExit:
+                    wrapper.close()
+                    raise
+                except BaseException as error:
+                    argument, call = error, wrapper.throw
+            return None
+
+        return cast("FunctionType", timed)
+
     def step(self, site: CallSite, call: Function, argument: Any) -> Any:
-        """Call a step of a generator or coroutine, on record; its way of ending is no failure."""
+        """Call a step of a wrapper or coroutine, on record; its way of ending is no failure."""
         __tracebackhide__ = True
         bus = self.bus
         path, own = begin(self._current, site)
@@ -72,7 +95,7 @@ class ContextNesting:
             extra = stop.value is argument
             raise
         except BaseException as error:
-            if not passes_on(argument)(error):
+            if not passes_on(error, argument):
                 extra = Detail(failure_of(error, site.plugin_id))
             raise
         finally:

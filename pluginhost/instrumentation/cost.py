@@ -104,7 +104,7 @@ def call_costs_ns(*, cpu: bool) -> tuple[float, float, float]:
     clock = perf_counter_ns
     manager, hook = _one_implementation()
     bus = EventBus()
-    bus.tree = CallTree(thread_id=get_ident())
+    bus.tree = CallTree(thread_id=get_ident(), journal=bus.journal)
     nesting = ThreadNesting(bus, ThreadCpu(clock) if cpu else None)
     tap = HookTapSource(manager, CallTimer(nesting).timed)
     spent: tuple[list[int], list[int]] = [], []

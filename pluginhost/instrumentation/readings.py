@@ -32,7 +32,7 @@ class ThreadCpu:
         self,
         clock: Callable[[], int],
         *,
-        gap_ns: int = 50_000,
+        gap_ns: int = 100_000,
         thread_cpu: Callable[[], int] = thread_cpu_ns,
     ) -> None:
         def read(state: list[Any]) -> int:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from pluginhost.calltree import CallPath, CallSite, EventKind
 from pluginhost.capture import CallRecord, SiteRecord
-from pluginhost.costs import FlameGraphNode
-from pluginhost.events import Detail, EventBatch, PathGroup
+from pluginhost.events import CPU_SHIFT, Detail, EventBatch, PathGroup
 from pluginhost.histogram import DurationHistogram
-from pluginhost.profiler.profile import Tally
+from pluginhost.profiler.tally import Tally
 from pluginhost.reading import RawReading, resident_bytes
-from pluginhost.report import HookMetrics
+
+if TYPE_CHECKING:  # a process that is only recorded does not pay for the records of reports
+    from pluginhost.costs import FlameGraphNode
+    from pluginhost.report import HookMetrics
+
+
+_COUNT = (1 << CPU_SHIFT) - 1
 
 
 class CallTally(Tally):
@@ -35,23 +40,24 @@ class CallTally(Tally):
             details = [extra for extra in extras if isinstance(extra, Detail)]
             self.errors += sum(detail.failure is not None for detail in details)
             self._add_cpu([d.cpu_ns for d in details if d.cpu_ns is not None])
-            extras = [extra for extra in extras if not isinstance(extra, Detail)]
         kind = group.path.site.kind
         if kind is EventKind.HOOK_CALL or kind is EventKind.HOOK_AWAIT:
             self.min_ns = min(self.min_ns, min(group.durations_ns))  # noqa: PLW3301  # it copies
-            self._add_calls([extra for extra in extras if isinstance(extra, int)])
+            if group.has_details or (extras and extras[0] is None):
+                extras = [extra for extra in extras if isinstance(extra, int)]
+            self._add_calls(cast("list[int]", extras))
         elif kind is EventKind.MODULE_IMPORT:
-            readings = cast("list[RawReading]", extras)
+            readings = cast("list[RawReading]", [e for e in extras if isinstance(e, tuple)])
             self._add_cpu([reading[0] for reading in readings])
             self.rss_bytes += sum(resident_bytes(r[2]) - resident_bytes(r[1]) for r in readings)
 
     def _add_calls(self, extras: list[int]) -> None:
         """Add what calls that returned carry: all of them only that they returned, or CPU too."""
         if extras:
-            nones = sum([extra & 1 for extra in extras])
-            self.returned_none += nones
+            packed = sum(extras)
+            self.returned_none += packed & _COUNT
             if type(extras[0]) is not bool:
-                self._add_cpu([(sum(extras) - nones) >> 1])
+                self._add_cpu([packed >> CPU_SHIFT])
 
     def _add_cpu(self, used: list[int]) -> None:
         if used:
@@ -173,6 +179,8 @@ class CallTotals:
         return _node(name, 0, 0, 0, children[()])
 
     def _hook(self, site: CallSite, paths: list[CallPath]) -> HookMetrics:
+        from pluginhost.report import HookMetrics
+
         tallies = [self._tallies[path] for path in paths]
         count = sum(tally.count for tally in tallies)
         total_ns = sum(tally.total_ns for tally in tallies)
@@ -204,6 +212,8 @@ def _callers_first(paths: Iterable[CallPath]) -> list[CallPath]:
 def _node(
     name: str, total_ns: int, self_ns: int, count: int, children: list[FlameGraphNode]
 ) -> FlameGraphNode:
+    from pluginhost.costs import FlameGraphNode
+
     return FlameGraphNode(
         name=name,
         duration_ns=max(total_ns, sum(child.duration_ns for child in children)),

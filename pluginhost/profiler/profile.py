@@ -10,25 +10,11 @@ from typing import Any, cast
 from pluginhost.events import Detail, Extra, Failure, PathGroup, Status
 from pluginhost.histogram import DurationHistogram
 from pluginhost.profiler.history import ExecutionHistory
+from pluginhost.profiler.tally import Tally
 from pluginhost.reading import OTHERS_TOLERANCE_NS, RawReading, resident_bytes
 from pluginhost.report import AggregateMetrics
 
 _QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
-
-
-class Tally:
-    """Calls and time of one kind, with the longest."""
-
-    __slots__ = ("count", "errors", "max_ns", "total_ns")
-
-    def __init__(self) -> None:
-        self.count = self.errors = self.total_ns = self.max_ns = 0
-
-    def add(self, group: PathGroup) -> None:
-        """Count the records of a group."""
-        self.count += len(group.durations_ns)
-        self.total_ns += group.total_ns
-        self.max_ns = max(self.max_ns, group.max_ns)
 
 
 class _ParsedGauge(dict["bytes | int", int]):
