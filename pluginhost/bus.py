@@ -176,14 +176,6 @@ class EventBus:
                 self._hand_over(min(self._chunk, remaining))
                 remaining -= self._chunk
 
-    def hold(self) -> None:
-        """Let no other thread hand records over until `release()`: around a fork."""
-        self._lock.acquire()
-
-    def release(self) -> None:
-        """Go on after `hold()`."""
-        self._lock.release()
-
     def close(self) -> None:
         """Flush, drop every observer and stop the sources; closing twice does nothing."""
         with self._lock:

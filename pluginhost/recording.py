@@ -9,13 +9,14 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
 import msgspec
 import pluggy
 
 from pluginhost.bus import EventBus
-from pluginhost.calltree import CallTree
+from pluginhost.calltree import CallPath, CallTree
 from pluginhost.capture import (
     CallRecord,
     Capture,
@@ -37,6 +38,9 @@ from pluginhost.profiler.in_place import HIGH_WATER, InPlace
 MAX_PATHS, MAX_DEPTH = 200_000, 1_000
 """Deep enough for the imports of large programs, and still a bound."""
 
+CPU_GAP_NS = 100_000
+"""How often at most the CPU clock is read, unless wanted otherwise."""
+
 _CAPACITY = 10_000  # records between two rounds of adding up; about 1 MB
 
 
@@ -57,18 +61,20 @@ class Recorder:
     `bus` are told of every call in order; without, calls are only added up, which costs less.
     `cpu_gap_ns` is how often at most the CPU clock
     is read (see `ThreadCpu`; None: never), `imports` whether they are recorded. `begun_ns` and
-    `spawned_ns` are what `Capture` says of them. After `close()` nothing of it is left in the
+    `spawned_ns` are what `Capture` says of them. `drained` is called now and then while calls are
+    added up, in time that counts as measuring. After `close()` nothing of it is left in the
     managers or in Python's import machinery.
     """
 
     def __init__(
         self,
         *,
-        cpu_gap_ns: int | None = 100_000,
+        cpu_gap_ns: int | None = CPU_GAP_NS,
         imports: bool = True,
         ledger: Ledger | None = None,
         begun_ns: int | None = None,
         spawned_ns: int | None = None,
+        drained: Callable[[], None] | None = None,
     ) -> None:
         self.bus = EventBus(capacity=_CAPACITY, drain_chunk=_CAPACITY)
         self._thread_id = threading.get_ident()
@@ -80,12 +86,11 @@ class Recorder:
         if ledger is None:
             ledger = CallTotals()
             self._in_place = InPlace(ledger)
-            self._nesting = ThreadNesting(
-                self.bus, cpu, high_water=HIGH_WATER, drain=self._in_place.drain
-            )
+            self._nesting = ThreadNesting(self.bus, cpu, high_water=HIGH_WATER, drain=self._drain)
         else:
             self._nesting = ThreadNesting(self.bus, cpu)
         self._ledger = ledger
+        self._drained = drained
         self._spawned_ns = spawned_ns
         self._begun_ns = begun_ns if begun_ns is not None else self.bus.clock()
         self._observed_ns = self._begun_ns
@@ -181,6 +186,21 @@ class Recorder:
             f"{adding.dropped:,} records were lost, for adding them up failed:"
             f" {printable(repr(adding.error))}",
         )
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Have no other thread in the middle of changing what is recorded: around a fork."""
+        with ExitStack() as held:
+            for part in (self.bus, self._in_place, self.bus.tree):  # the order in which they nest
+                if part is not None:
+                    held.enter_context(part._lock)
+            yield
+
+    def _drain(self, path: CallPath) -> None:
+        assert self._in_place is not None  # or the bus would drain
+        self._in_place.drain(path)
+        if self._drained is not None:
+            self._drained()
 
     def _flush(self) -> None:
         """Add up what is pending."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -99,7 +99,9 @@ def command(
         try:
             _show(report, output, hooks=hooks, top=top)
             if verify is not None:
-                report = _verified(report, plan, outcome, verify, rounds, output)
+                report = _verified(
+                    report, plan, outcome, plugin=verify, rounds=rounds, output=output
+                )
         finally:
             _write(report, save, json_file, speedscope)
     else:
@@ -132,7 +134,7 @@ def _show(report: Report, output: str | None, *, hooks: bool, top: int) -> None:
     _tell(cost_lines(report.costs, hooks=hooks, top=top), output, mode="w")
 
 
-def _tell(lines: Iterable[Line], output: str | None, *, mode: str) -> None:
+def _tell(lines: Iterable[Line], output: str | None, *, mode: Literal["w", "a"]) -> None:
     """Write lines to standard error, or to a file."""
     from pluginhost.cli.console import Console
 
@@ -148,7 +150,7 @@ def _tell(lines: Iterable[Line], output: str | None, *, mode: str) -> None:
 
 
 def _verified(
-    report: Report, plan: Plan, outcome: Outcome, plugin: str, rounds: int, output: str | None
+    report: Report, plan: Plan, outcome: Outcome, *, plugin: str, rounds: int, output: str | None
 ) -> Report:
     """Return `report` with what came of running the program with and without the plugin."""
     import msgspec

@@ -10,7 +10,7 @@ from typing import Any
 from pluginhost.launcher.orders import Orders, claims_to_be_first
 
 
-def begin(folder: str, inject: str, begun_ns: int) -> None:
+def begin(folder: str, begun_ns: int) -> None:
     """Do what the orders in `folder` say; `begun_ns` is when our code first ran in this process."""
     orders = Orders.read(folder)
     if not orders.follow:

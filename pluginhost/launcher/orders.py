@@ -1,7 +1,6 @@
 """What the launcher tells the processes it starts, and where they leave what they recorded.
 
-One environment variable names a folder, and all else is in that folder. This module is imported in
-the program's process before the program: it imports nothing that a program may want to pay for.
+One environment variable names a folder, and all else is in that folder.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import os
 import time
 from collections.abc import MutableMapping
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 VARIABLE = "PLUGINHOST_LAUNCH"
@@ -41,14 +41,12 @@ class Orders(NamedTuple):
     def write(self, folder: str) -> None:
         """Leave them in `folder`, with the present time as that of the start."""
         orders = self._replace(spawned_ns=time.perf_counter_ns())
-        with open(os.path.join(folder, _FILE), "w", encoding="utf-8") as file:
-            json.dump(orders._asdict(), file)
+        Path(folder, _FILE).write_text(json.dumps(orders._asdict()), encoding="utf-8")
 
     @classmethod
     def read(cls, folder: str) -> Orders:
         """Return what was left in `folder`."""
-        with open(os.path.join(folder, _FILE), encoding="utf-8") as file:
-            found = json.load(file)
+        found = json.loads(Path(folder, _FILE).read_text(encoding="utf-8"))
         return cls(**(found | {"blocked": tuple(found["blocked"])}))
 
     def undo(self, environment: MutableMapping[str, str]) -> None:
@@ -68,6 +66,6 @@ class Orders(NamedTuple):
 def claims_to_be_first(folder: str) -> bool:
     """Whether this process is the first that asks: the program itself, not a child of it."""
     with suppress(FileExistsError):
-        os.close(os.open(os.path.join(folder, "first"), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        Path(folder, "first").touch(exist_ok=False)
         return True
     return False

@@ -166,7 +166,7 @@ def _check_interpreter(interpreter: str) -> None:
     if interpreter == sys.executable:
         return
     try:
-        probe = subprocess.run(
+        probe = subprocess.run(  # noqa: S603  # what the user wants to run
             [interpreter, "-c", _PROBE],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -11,15 +11,15 @@ import functools
 import os
 import signal
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pluggy
 
-from pluginhost.events import EventBatch
 from pluginhost.launcher.orders import CAPTURE, FAILED, WRITTEN
-from pluginhost.recording import Recorder
+from pluginhost.recording import CPU_GAP_NS, Recorder
 
 _PATIENCE_NS = 1_000_000_000
 _SHARE = 50  # a provisional capture may take one part of so many of the time
@@ -30,14 +30,14 @@ class ProcessRecording:
 
     def __init__(self, folder: str, *, cpu: bool, follow: bool) -> None:
         self._folder = folder
-        self._cpu_gap_ns = 50_000 if cpu else None
+        self._cpu_gap_ns = CPU_GAP_NS if cpu else None
         self._follow = follow
         self._recorder: Recorder | None = None
         self._file = ""
         self._due_ns = 0
         self._saving = False
         self._forks = 0
-        self._replaced = ""
+        self._held: AbstractContextManager[None] | None = None
 
     def begin(self, *, begun_ns: int, spawned_ns: int | None) -> None:
         """Record from now on, and be there when the process ends."""
@@ -55,9 +55,10 @@ class ProcessRecording:
         """Record a plugin manager; provisionally keep what is known when that is due."""
         if self._recorder is not None:
             self._recorder.watch(manager)
+            self.keep()
 
-    def observe(self, batch: EventBatch) -> None:
-        """Be told by the bus that time has passed."""
+    def keep(self) -> None:
+        """Keep a provisional record if the last one is old."""
         if time.perf_counter_ns() > self._due_ns:
             self.save("running")
 
@@ -82,13 +83,15 @@ class ProcessRecording:
             self._saving = False
 
     def _record(self, begun_ns: int, spawned_ns: int | None) -> Recorder:
-        self._file = os.path.join(self._folder, f"{os.getpid()}-{begun_ns}")
+        self._file = f"{self._folder}/{os.getpid()}-{begun_ns}"
         self._due_ns = begun_ns + _PATIENCE_NS
         recorder = self._recorder = Recorder(
-            cpu_gap_ns=self._cpu_gap_ns, begun_ns=begun_ns, spawned_ns=spawned_ns
+            cpu_gap_ns=self._cpu_gap_ns,
+            begun_ns=begun_ns,
+            spawned_ns=spawned_ns,
+            drained=self.keep,
         )
         recorder.start()
-        recorder.bus.subscribe(self, live=False)
         return recorder
 
     def _notes(self) -> tuple[str, ...]:
@@ -124,12 +127,18 @@ class ProcessRecording:
 
     def _before_fork(self) -> None:
         if self._recorder is not None:
-            self._recorder.bus.hold()
+            held = self._recorder.held()
+            held.__enter__()
+            self._held = held  # by whoever holds it: another thread that forks waits above
 
     def _after_fork(self) -> None:
         self._forks += 1
-        if self._recorder is not None:
-            self._recorder.bus.release()
+        self._release()
+
+    def _release(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            held.__exit__(None, None, None)
 
     def _after_fork_in_child(self) -> None:
         """Begin anew, or leave no trace: what our parent recorded is its own."""
@@ -137,8 +146,7 @@ class ProcessRecording:
         if recorder is None:
             return
         begun_ns = time.perf_counter_ns()
-        recorder.bus.release()
-        recorder.bus.journal.clear()
+        self._release()
         recorder.close()
         self._saving, self._forks = False, 0
         if self._follow:
@@ -152,7 +160,6 @@ _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(si
 
 def _replace(path: str, content: bytes) -> None:
     """Have a file with this content at `path`, whole or not at all."""
-    draft = f"{path}.part"
-    with open(draft, "wb") as file:
-        file.write(content)
-    os.replace(draft, path)
+    draft = Path(f"{path}.part")
+    draft.write_bytes(content)
+    draft.replace(path)

@@ -109,7 +109,7 @@ def _run(
     started_ns = time.perf_counter_ns()
     with _signals_are_the_programs() as forward_to:
         try:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603  # the user's own command
                 words, stdin=stream, stdout=stream, stderr=stream, env=environment
             )
         except (OSError, ValueError) as error:
@@ -131,7 +131,7 @@ def _signals_are_the_programs() -> Iterator[list[subprocess.Popen[bytes]]]:
             process.send_signal(number)
 
     def leave_to_it(_number: int, _frame: FrameType | None) -> None:
-        """Do nothing. (Ignoring the signal would be inherited by the program.)"""
+        """Do nothing. To ignore the signal instead would be inherited by the program."""
 
     own = {}
     if threading.current_thread() is threading.main_thread():

@@ -19,13 +19,14 @@ if _folder is not None:
     try:
         from pluginhost.launcher.child import begin
 
-        begin(_folder, _here, begun_ns)
+        begin(_folder, begun_ns)
     except Exception as error:  # the program runs all the same
         try:
-            with open(os.path.join(_folder, f"{os.getpid()}.failed"), "w") as file:  # noqa: PTH118, PTH123
+            with open(f"{_folder}/{os.getpid()}.failed", "w", encoding="utf-8") as file:  # noqa: PTH123
                 file.write(f"{type(error).__name__}: {error}")
         except OSError:
             pass
 
 sys.modules.pop("sitecustomize", None)
-import sitecustomize  # noqa: E402, F401  # the real one; if there is none, Python ignores the error
+# The real one. If there is none, Python ignores the error, as it does without us.
+import sitecustomize  # type: ignore[import-not-found]  # noqa: E402, F401
