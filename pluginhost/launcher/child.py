@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pluginhost.launcher.orders import Orders, claims_to_be_first
@@ -23,7 +23,7 @@ def begin(folder: str, begun_ns: int) -> None:
         on_each_manager(recording.watch)
         recording.begin(begun_ns=begun_ns, spawned_ns=spawned_ns)
     else:
-        on_each_manager(functools.partial(_block, names=orders.blocked))
+        on_each_manager(functools.partial(_block, blocked=orders.blocked))
 
 
 def on_each_manager(made: Callable[[Any], None]) -> None:
@@ -41,6 +41,7 @@ def on_each_manager(made: Callable[[Any], None]) -> None:
     pluggy.PluginManager.__init__ = __init__  # type: ignore[method-assign]
 
 
-def _block(manager: Any, names: tuple[str, ...]) -> None:
-    for name in names:
-        manager.set_blocked(name)
+def _block(manager: Any, blocked: Sequence[tuple[str, str]]) -> None:
+    for project, name in blocked:
+        if project == manager.project_name:
+            manager.set_blocked(name)

@@ -27,14 +27,15 @@ class Orders(NamedTuple):
     """What a launched process is to do.
 
     `record` its plugins' costs, with CPU times if `cpu`, in its child processes as well if
-    `follow`. `blocked` are names that no plugin manager registers. `spawned_ns` is the monotonic
+    `follow`. `blocked` are pairs: in managers of this project, no plugin of this name is
+    registered. `spawned_ns` is the monotonic
     clock before the process was started, `python_path` what PYTHONPATH was before (None: unset).
     """
 
     record: bool = True
     cpu: bool = True
     follow: bool = False
-    blocked: tuple[str, ...] = ()
+    blocked: tuple[tuple[str, str], ...] = ()
     spawned_ns: int = 0
     python_path: str | None = None
 
@@ -47,7 +48,7 @@ class Orders(NamedTuple):
     def read(cls, folder: str) -> Orders:
         """Return what was left in `folder`."""
         found = json.loads(Path(folder, _FILE).read_text(encoding="utf-8"))
-        return cls(**(found | {"blocked": tuple(found["blocked"])}))
+        return cls(**(found | {"blocked": tuple(map(tuple, found["blocked"]))}))
 
     def undo(self, environment: MutableMapping[str, str]) -> None:
         """Make `environment` what it was before the launcher added to it."""

@@ -21,7 +21,7 @@ _WITHOUT_US = {
     "E": "has it ignore the environment",
     "S": "starts it without its site packages",
 }
-_PROBE = "import pluginhost.launcher.child"
+_PROBE = "import sys; sys.path[:] = filter(None, sys.path); import pluginhost.launcher.recorded"
 _PROBE_S = 60
 
 

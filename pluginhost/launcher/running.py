@@ -61,10 +61,12 @@ def observed(plan: Plan, *, follow: bool = False, cpu: bool = True) -> Outcome:
         return _gathered(_run(plan.words, folder, orders), Path(folder))
 
 
-def unobserved(words: Sequence[str], *, blocked: tuple[str, ...] | None = None) -> Outcome:
+def unobserved(
+    words: Sequence[str], *, blocked: tuple[tuple[str, str], ...] | None = None
+) -> Outcome:
     """Run a program without input, and without its output, as it is.
 
-    Unless `blocked` is None, no plugin manager registers plugins of these names.
+    Unless `blocked` is None, plugin managers register none of these plugins, see `Orders`.
     """
     with tempfile.TemporaryDirectory(prefix="pluginhost-") as folder:
         orders = None

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from pluginhost.capture import Capture, SeenPlugin
+from pluginhost.capture import Capture
 from pluginhost.costs import CostReport, PluginCost, Verification
 from pluginhost.errors import LaunchError, PluginNotFoundError
 from pluginhost.launcher.plan import Plan
 from pluginhost.launcher.running import Outcome, unobserved
 from pluginhost.significance import paired_interval
 
+_NAME = re.compile(r"(?!\d+$)[^\\…]+")
 _PYTEST = ("pytest", "py.test")
 
 
 class Arms(NamedTuple):
-    """The two ways to run: the words of the command lines, and what no manager registers in each."""
+    """The two ways to run: the command lines, and what managers do not register in each."""
 
     method: str
     with_words: list[str]
     without_words: list[str]
-    with_blocked: tuple[str, ...] | None = None
-    without_blocked: tuple[str, ...] | None = None
+    with_blocked: tuple[tuple[str, str], ...] | None = None
+    without_blocked: tuple[tuple[str, str], ...] | None = None
 
 
 class Verified(NamedTuple):
@@ -118,32 +120,37 @@ def plugin_called(name: str, costs: CostReport) -> PluginCost:
 
 def arms_of(plan: Plan, row: PluginCost, captures: Sequence[Capture]) -> Arms:
     """Return how to run the program with and without a plugin."""
-    parts = [
-        part
-        for capture in captures
-        for manager in capture.managers
-        for part in manager.plugins
-        if part.name in row.parts
-    ]
-    names = _names(parts)
-    if not names:
+    blocked = _left_out(row, captures)
+    if not blocked:
         raise LaunchError(
-            f"the plugin {row.name!r} has no name in its manager, so it cannot be left out",
-            remedy="verify another one",
+            "it has no name in its manager by which it could be left out",
+            plugin_id=row.name,
+            remedy="verify another plugin",
         )
+    names = [name for _, name in blocked]
     if plan.name in _PYTEST and (row.remedy or "").startswith("-p no:"):
         options = [word for name in names for word in ("-p", f"no:{name}")]
         without = [plan.interpreter, *plan.options, *options, *plan.arguments]
         return Arms(" ".join(options), plan.words, without)
     method = f"blocked in the plugin manager: {', '.join(names)}"
-    return Arms(method, plan.words, plan.words, (), names)
+    return Arms(method, plan.words, plan.words, (), blocked)
 
 
-def _names(parts: Sequence[SeenPlugin]) -> tuple[str, ...]:
-    """Return the names to leave out: of entry points, which register the other parts, or of all."""
-    named = [part for part in parts if not part.registered_name.isdigit()]
-    loaded = [part for part in named if part.distribution is not None]
-    return tuple(dict.fromkeys(part.registered_name for part in loaded or named))
+def _left_out(row: PluginCost, captures: Sequence[Capture]) -> tuple[tuple[str, str], ...]:
+    """Return (project, name) of what to leave out: what entry points load, or else every part.
+
+    What entry points load registers the other parts. Left aside are names that a manager made up,
+    and those that records could not keep as they are.
+    """
+    parts = [
+        (part.distribution is not None, manager.project, part.registered_name)
+        for capture in captures
+        for manager in capture.managers
+        for part in manager.plugins
+        if part.name in row.parts and _NAME.fullmatch(part.registered_name)
+    ]
+    loaded = [part for part in parts if part[0]]
+    return tuple(dict.fromkeys((project, name) for _, project, name in loaded or parts))
 
 
 def _doubts(
