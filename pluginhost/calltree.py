@@ -119,7 +119,7 @@ class CallTree:
         self.thread_id = thread_id
         self.cut_paths = 0
         self.path_count = 1
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._sites: dict[tuple[EventKind, str, str], CallSite] = {}
         self.root = CallPath(self, None, self.site(EventKind.HOOK_CALL, "", ""))
         self._elsewhere = self.site(EventKind.HOOK_CALL, "", ELSEWHERE)
@@ -127,7 +127,7 @@ class CallTree:
 
     def site(self, kind: EventKind, plugin_id: str, hook: str) -> CallSite:
         """Return the one call site of these three."""
-        with self._lock:
+        with self.lock:
             key = (kind, plugin_id, hook)
             found = self._sites.get(key)
             if found is None:
@@ -151,7 +151,7 @@ class CallTree:
 
     def grow(self, parent: CallPath, key: str | CallSite) -> CallPath:
         """Add and return the child of `parent` under `key`; called when it is not there yet."""
-        with self._lock:
+        with self.lock:
             found = parent.get(key)
             if found is not None:
                 return found

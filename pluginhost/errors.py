@@ -124,3 +124,9 @@ class ReportFileError(PluginHostError):
     """A saved report is missing, truncated, not JSON, or of another schema version."""
 
     docs_slug = "reportfileerror"
+
+
+class LaunchError(PluginHostError):
+    """A program cannot be launched and observed: it is not there, or no Python program."""
+
+    docs_slug = "launcherror"

@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Protocol
 
@@ -38,6 +39,9 @@ from pluginhost.profiler.in_place import InPlace
 MAX_PATHS, MAX_DEPTH = 200_000, 1_000
 """Deep enough for the imports of large programs, and still a bound."""
 
+CPU_GAP_NS = 100_000
+"""How often at most the CPU clock is read, unless wanted otherwise."""
+
 _CAPACITY = 10_000  # records between two rounds of adding up; about 1 MB
 
 
@@ -57,18 +61,20 @@ class Recorder:
     That thread is the one that makes the recorder. With a `ledger`, it and all other observers of
     `bus` are told of every call in order; without, calls are only added up, which costs less.
     `cpu_gap_ns` is how often at most the CPU clock is read (see `ThreadCpu`; None: never), `imports`
-    whether they are recorded. `begun_ns` and `spawned_ns` are what `Capture` says of them. After
-    `close()` nothing of it is left in the managers or in Python's import machinery.
+    whether they are recorded. `begun_ns` and `spawned_ns` are what `Capture` says of them.
+    `drained` is called now and then after calls were added up, in time that counts as measuring.
+    After `close()` nothing of it is left in the managers or in Python's import machinery.
     """
 
     def __init__(
         self,
         *,
-        cpu_gap_ns: int | None = 100_000,
+        cpu_gap_ns: int | None = CPU_GAP_NS,
         imports: bool = True,
         ledger: Ledger | None = None,
         begun_ns: int | None = None,
         spawned_ns: int | None = None,
+        drained: Callable[[], None] | None = None,
     ) -> None:
         self.bus = EventBus(capacity=_CAPACITY, drain_chunk=_CAPACITY)
         self._thread_id = threading.get_ident()
@@ -87,11 +93,13 @@ class Recorder:
         else:
             self._ledger = totals = CallTotals()
             self._adding = InPlace(tree, totals)
-        flush = self._adding.flush if self._adding is not None else self.bus.flush
+        self._drained = drained
         clock = self.bus.clock
         self._has_cpu = cpu_gap_ns is not None
         cpu = ThreadCpu(clock, gap_ns=cpu_gap_ns) if cpu_gap_ns is not None else None
-        self._nesting = ThreadNesting(tree, clock, cpu or ThreadCpu(clock, thread_cpu=clock), flush)
+        self._nesting = ThreadNesting(
+            tree, clock, cpu or ThreadCpu(clock, thread_cpu=clock), self._tick
+        )
         self._sources: list[Source] = [ImportSource(self._nesting)] if imports else []
         self._spawned_ns = spawned_ns
         self._begun_ns = begun_ns if begun_ns is not None else self.bus.clock()
@@ -188,6 +196,21 @@ class Recorder:
             return ()
         lost = f"{adding.dropped:,} records were lost: adding them up failed with"
         return (f"{lost} {printable(repr(adding.error))}",)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Have no other thread in the middle of changing what is recorded: around a fork."""
+        with ExitStack() as held:
+            if self._adding is not None:
+                held.enter_context(self._adding.lock)
+            held.enter_context(self.bus.tree.lock)
+            yield
+
+    def _tick(self) -> None:
+        """Add up what is pending, and tell who wants to know of it."""
+        self._flush()
+        if self._drained is not None:
+            self._drained()
 
     def _flush(self) -> None:
         """Add up what is pending."""

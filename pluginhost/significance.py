@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from math import sqrt
+from math import comb, sqrt
 from operator import itemgetter
-from statistics import NormalDist
+from statistics import NormalDist, median
 
 Points = Iterable[tuple[float, int]]
 """Values with their counts: what a histogram gives, and what plain samples are with count 1."""
@@ -74,3 +74,24 @@ def _at(ordered: list[tuple[float, int]], rank: int) -> float:
         if seen >= rank:
             return value
     return ordered[-1][0]
+
+
+def paired_interval(
+    differences: Sequence[float], confidence: float = 0.95
+) -> tuple[float, float, float, float]:
+    """Return (median, low, high, confidence) of the differences of pairs.
+
+    The interval is that of the sign test (Conover, "Practical Nonparametric Statistics", 1999,
+    section 3.4): it asks nothing of the shape of the noise. It is the narrowest whose confidence,
+    which is returned, is as wanted; with fewer than 6 pairs there is none, and it goes from the
+    smallest difference to the largest.
+    """
+    ordered = sorted(differences)
+    n = len(ordered)
+    rank, outside = 1, 2 / 2**n
+    while rank < n / 2:
+        wider = outside + 2 * comb(n, rank) / 2**n
+        if 1 - wider < confidence:
+            break
+        rank, outside = rank + 1, wider
+    return median(ordered), ordered[rank - 1], ordered[n - rank], 1 - outside

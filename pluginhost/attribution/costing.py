@@ -58,7 +58,7 @@ def costs_of(
     plugins = _plugins(owners, nodes, _import_savings(captures, nodes, owners), wall_ns)
     launched = captures[0].spawned_ns is not None or started_ns is not None
     measuring = MeasuringCost(
-        setup_ns=sum(c.observed_ns - c.begun_ns for c in captures) if launched else 0,
+        setup_ns=_setup_ns(captures, launched=launched),
         processing_ns=sum(part.processing_ns for part in parts),
         recording_ns=sum(part.recording_ns + part.recorded_at_top_ns for part in parts),
         records=sum(capture.record_count for capture in captures),
@@ -99,6 +99,15 @@ def _spans(
         end if exited_ns is None else exited_ns,
     )
     return spans
+
+
+def _setup_ns(captures: Sequence[Capture], *, launched: bool) -> int:
+    """Return how long it took to begin recording, where that is part of the whole."""
+    return sum(
+        capture.observed_ns - capture.begun_ns
+        for position, capture in enumerate(captures)
+        if capture.spawned_ns is not None or (launched and position == 0)
+    )
 
 
 def _application(

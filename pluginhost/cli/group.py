@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "list": "Show which plugins there are, without importing them.",
     "run": "Load plugins, run them, and report what each one costs.",
+    "profile": "Run any program on pluggy, and report what its plugins cost.",
     "report": "Show the report of a saved run again.",
     "compare": "Tell which plugin got slower between two saved runs.",
     "doctor": "Say what is wrong with plugins, what they change and leave behind.",
@@ -100,7 +101,12 @@ def _message_of(error: Exception) -> click.ClickException | None:
 
     if not isinstance(error, errors.PluginHostError):
         return None
-    wrong_usage = (errors.DiscoveryError, errors.PluginNotFoundError, errors.InvalidValueError)
+    wrong_usage = (
+        errors.DiscoveryError,
+        errors.PluginNotFoundError,
+        errors.InvalidValueError,
+        errors.LaunchError,
+    )
     kind = exits.WrongUsageError if isinstance(error, wrong_usage) else exits.BrokenFileError
     return kind(str(error))
 

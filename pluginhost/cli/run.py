@@ -115,7 +115,7 @@ def command(
     from pluginhost.cli.rounds import Plan, measure
 
     for file in {save, json_file} - {None, "-"}:
-        _check_writable(str(file))
+        check_writable(str(file))
     plan = Plan(
         plugin_ids=tuple(dict.fromkeys(plugins)),
         payloads=files_of(inputs) if inputs else (None,),
@@ -164,7 +164,7 @@ def _checked_deadline(deadline: float | None) -> float | None:
     return deadline
 
 
-def _check_writable(file: str) -> None:
+def check_writable(file: str) -> None:
     """Raise before a long run rather than after it."""
     path = Path(file)
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):

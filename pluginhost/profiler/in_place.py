@@ -24,7 +24,7 @@ class InPlace:
     def __init__(self, tree: CallTree, totals: CallTotals) -> None:
         self._tree = tree
         self._totals = totals
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._adding = False
         self.records = 0
         self.dropped = 0
@@ -32,13 +32,13 @@ class InPlace:
 
     def flush(self) -> None:
         """Add what was recorded before the call, unless somebody is adding: then it waits."""
-        if self._adding or not self._lock.acquire(blocking=False):
+        if self._adding or not self.lock.acquire(blocking=False):
             return
         try:
             for path in self._tree.grown:
                 self._add(path)
         finally:
-            self._lock.release()
+            self.lock.release()
 
     def _add(self, path: CallPath) -> None:
         journal = path.journal
