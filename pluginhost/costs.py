@@ -94,7 +94,6 @@ class PluginCost(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[str, ...] = ()
     calls: int = 0
     errors: int = 0
-    returned_none: int = 0
     import_ns: int = 0
     import_saved_ns: int | None = None
     import_rss_bytes: int = 0

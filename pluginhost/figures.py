@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def duration(ns: float) -> str:
     """Return a duration with three digits and its unit."""
@@ -23,6 +25,20 @@ def percent(share: float) -> str:
     if 0.9995 <= share < 1:
         return ">99.9 %"
     return f"{100 * share:.1f} %"
+
+
+def apportioned(amounts: Sequence[int], whole: int) -> list[int]:
+    """Return `amounts` in integer parts of `whole` that add up to it (the largest remainder method).
+
+    All zero if the amounts add up to nothing.
+    """
+    total = sum(amounts)
+    if total <= 0:
+        return [0] * len(amounts)
+    parts = [divmod(amount * whole, total) for amount in amounts]
+    missing = whole - sum(part for part, _ in parts)
+    largest = sorted(range(len(parts)), key=lambda i: -parts[i][1])[:missing]
+    return [part + (i in largest) for i, (part, _) in enumerate(parts)]
 
 
 def of(number: int, what: str) -> str:

@@ -6,7 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 
 from pluginhost.printable import fitted, printable
-from pluginhost.rendering import WIDTH, Line, analytics_lines, performance_lines
+from pluginhost.rendering import (
+    WIDTH,
+    Line,
+    analytics_lines,
+    cost_lines,
+    performance_lines,
+    verification_lines,
+)
 from pluginhost.report import PluginInfo, PluginState, Report
 
 _WIDTHS = (10, 11, 12)  # version, state, source
@@ -60,6 +67,10 @@ def nothing_found_lines(where: str) -> Iterator[Line]:
 
 def run_lines(report: Report) -> Iterator[Line]:
     """Yield all of a run: what it cost, how plugins were used, which were not loaded."""
+    if report.costs is not None:
+        yield from cost_lines(report.costs)
+    if report.verification is not None:
+        yield from verification_lines(report.verification)
     if report.performance is not None:
         yield from performance_lines(report.performance)
     if report.analytics is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from pluginhost.cli import exits
-from pluginhost.cli.run import check_writable
+from pluginhost.cli.files import check_writable
 
 if TYPE_CHECKING:
     from pluginhost.launcher.plan import Plan
@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     "--save", metavar="FILE", help="Keep the run for 'pluginhost report' and 'pluginhost compare'."
 )
 @click.option("--json", "json_file", metavar="FILE", help="Write the report as JSON, too.")
-@click.option("--speedscope", metavar="FILE", help="Write a flame graph for speedscope.app.")
 def command(
     *,
     program: tuple[str, ...],
@@ -72,9 +71,8 @@ def command(
     output: str | None,
     save: str | None,
     json_file: str | None,
-    speedscope: str | None,
 ) -> None:
-    """Run any program that uses pluggy, and report what its plugins cost.
+    """Run any program on pluggy, and report what its plugins cost.
 
     PROGRAM is a console script, the path of a script, '-m MODULE', or a Python interpreter, with
     its arguments. Options for pluginhost stand before it. Its input, output, signals and exit code
@@ -90,7 +88,7 @@ def command(
     from pluginhost.launcher.plan import plan_of
     from pluginhost.launcher.running import observed
 
-    for file in {output, save, json_file, speedscope} - {None}:
+    for file in {output, save, json_file} - {None}:
         check_writable(str(file))
     plan = plan_of(program)
     outcome = observed(plan, follow=follow, cpu=not wall_only)
@@ -103,7 +101,7 @@ def command(
                     report, plan, outcome, plugin=verify, rounds=rounds, output=output
                 )
         finally:
-            _write(report, save, json_file, speedscope)
+            _write(report, save, json_file)
     else:
         for text in outcome.missing:
             click.echo(f"Error: {text}", err=True)
@@ -179,16 +177,12 @@ def _verified(
     return msgspec.structs.replace(report, costs=costs, verification=found.verification)
 
 
-def _write(report: Report, save: str | None, json_file: str | None, speedscope: str | None) -> None:
+def _write(report: Report, save: str | None, json_file: str | None) -> None:
     from pluginhost.report import write_report
 
     for file in (save, json_file):
         if file is not None:
             write_report(report, file)
-    if speedscope is not None:
-        from pluginhost.exporters import EXPORTERS
-
-        Path(speedscope).write_text(EXPORTERS["speedscope"](report), encoding="utf-8")
 
 
 def _end_as(outcome: Outcome) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pluginhost.cli import exits
+from pluginhost.cli.files import check_writable
 from pluginhost.cli.options import (
     complete_plugin,
     host_of,
@@ -162,13 +162,6 @@ def _checked_deadline(deadline: float | None) -> float | None:
 
         ns_of_seconds(deadline, "the deadline")  # raises, before anything has run in vain
     return deadline
-
-
-def check_writable(file: str) -> None:
-    """Raise before a long run rather than after it."""
-    path = Path(file)
-    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise click.UsageError(f"{file!r} cannot be written: name a file in a folder of yours")
 
 
 def _show(outcome: Outcome, where: str, *, as_json: bool) -> None:

@@ -94,8 +94,8 @@ def test_a_room_is_named_for_its_subject(path: Path) -> None:
 def test_importing_a_module_does_nothing(path: Path) -> None:
     """At the top level there are imports, definitions and constants, no loops and no bare calls."""
     for node in ast.parse(_text(path)).body:
-        if path.name == "__main__.py":
-            return
+        if path.name in ("__main__.py", "sitecustomize.py"):
+            return  # what they are for is being run
         assert not isinstance(node, ast.For | ast.While | ast.With | ast.Try), ast.unparse(node)
         if isinstance(node, ast.Expr):
             assert isinstance(node.value, ast.Constant), ast.unparse(node)
