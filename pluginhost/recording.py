@@ -144,11 +144,10 @@ class Recorder:
         if not self._has_cpu:
             calls = tuple(msgspec.structs.replace(call, cpu_ns=None) for call in calls)
         if self._costs_ns is None:
-            from pluginhost.instrumentation.cost import call_costs_ns  # when the program is over
+            from pluginhost.instrumentation.call_cost import call_costs_ns
 
-            self._calibrating = (
-                True  # with a manager of its own, which a launcher would have us watch
-            )
+            # With a manager of its own, which a launcher would have us watch:
+            self._calibrating = True
             self._costs_ns = call_costs_ns(cpu=self._has_cpu)
             self._calibrating = False
         inner_ns, outer_ns, import_ns = self._costs_ns

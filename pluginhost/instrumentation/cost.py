@@ -6,25 +6,17 @@ import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from itertools import repeat
-from statistics import median_low
-from threading import get_ident
 from time import perf_counter_ns
 
 import pluggy
 from msgspec.structs import replace
 
 from pluginhost.bus import EventBus
-from pluginhost.calltree import CallTree
 from pluginhost.events import EventBatch
 from pluginhost.hookspecs import PROJECT_NAME, LifecycleSpec, hookimpl
-from pluginhost.instrumentation.by_thread import ThreadNesting
-from pluginhost.instrumentation.calls import CallTimer
-from pluginhost.instrumentation.imports import ImportTimer
 from pluginhost.instrumentation.lifecycle import sampled_wrapper, wall_wrapper
 from pluginhost.instrumentation.nesting import Frame, frame_variable
-from pluginhost.instrumentation.readings import ThreadCpu
 from pluginhost.instrumentation.sampling import Sampler
-from pluginhost.instrumentation.tap import HookTapSource
 from pluginhost.processes import follow_forks
 from pluginhost.report import Overhead
 
@@ -98,57 +90,6 @@ def _calibrated() -> tuple[float, float]:
     times = [[case() for case in (bare, wall, read)] for _ in range(_ROUNDS)]
     bare_ns, wall_ns, read_ns = (min(column) / _CALLS for column in zip(*times, strict=True))
     return max(0.0, wall_ns - bare_ns), max(0.0, read_ns - wall_ns)
-
-
-def call_costs_ns(*, cpu: bool) -> tuple[float, float, float]:
-    """Return what recording adds to a hook call itself, to its caller, and to an importer.
-
-    In ns: the median duration on record of an implementation that does nothing; the rest of what
-    it costs to record it, from rounds of calls with and without the tap, in turn; and what it
-    takes to record an import.
-    """
-    clock = perf_counter_ns
-    manager, hook = _one_implementation()
-    tree = CallTree(thread_id=get_ident(), journal_of=lambda _path: [])
-    thread = ThreadCpu(clock) if cpu else ThreadCpu(clock, thread_cpu=clock)
-    nesting = ThreadNesting(tree, clock, thread)
-    tap = HookTapSource(manager, CallTimer(nesting).timed)
-    spent: tuple[list[int], list[int]] = [], []
-    inner: list[int] = []
-    for _ in range(_ROUNDS):
-        for tapped, times in enumerate(spent):
-            if tapped:
-                tap.start()
-            hook()
-            started = clock()
-            for _ in repeat(None, _CALLS):
-                hook()
-            times.append(clock() - started)
-            tap.stop()
-        for path in tree.grown:
-            inner += path.journal[0::2]
-            path.journal.clear()
-    added_ns = (min(spent[1]) - min(spent[0])) / _CALLS
-    inner_ns = min(float(median_low(inner)), max(0.0, added_ns))
-    importing = ImportTimer(nesting)
-    started = clock()
-    for _ in repeat(None, _CALLS):
-        importing.leave(importing.enter("calibration"))
-    import_ns = (clock() - started) / _CALLS
-    return inner_ns, max(0.0, added_ns - inner_ns), import_ns
-
-
-def _one_implementation() -> tuple[pluggy.PluginManager, Callable[[], object]]:
-    """Return a manager with one hook and one implementation that does nothing, and the hook."""
-
-    class Nothing:
-        @pluggy.HookimplMarker("calibration")
-        def nothing(self) -> None:
-            return None
-
-    manager = pluggy.PluginManager("calibration")
-    manager.register(Nothing())
-    return manager, manager.hook.nothing
 
 
 def _empty_hook(

@@ -48,7 +48,8 @@ BARE = """
 import os, sys, threading, traceback
 if "sitecustomize" in sys.modules:
     print(sys.modules["sitecustomize"])
-print(__name__, __file__, __spec__, __package__, sorted(globals()))
+print(__name__, __file__, __package__, sorted(globals()))
+print(__spec__ and (__spec__.name, __spec__.origin))
 print(sys.argv, sys.orig_argv, sys.path, sys.flags, sys.warnoptions)
 print(sorted((k, v) for k, v in os.environ.items() if k != "_"))
 print([t.name for t in threading.enumerate()], sys.stdin.read(), os.getcwd())
