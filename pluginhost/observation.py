@@ -28,7 +28,7 @@ from pluginhost.printable import printable
 from pluginhost.profiler.calls import CallTotals
 from pluginhost.profiler.profiler import Profiler
 from pluginhost.recording import Recorder
-from pluginhost.rendering import analytics_text, performance_text
+from pluginhost.rendering import analytics_text, cost_text, performance_text
 from pluginhost.report import Environment, Overhead, PluginInfo, PluginState, Report
 
 
@@ -93,7 +93,10 @@ class Observation:
         )
 
     def performance_report(self) -> str:
-        """Return the profiler's report as text."""
+        """Return as text what the plugins cost: of a pluggy manager rows that add up to 100 %."""
+        costs = self._watched.costs()
+        if costs is not None:
+            return cost_text(costs)
         return performance_text(_there(self.profiler, "profiler").report())
 
     def analytics_summary(self) -> str:

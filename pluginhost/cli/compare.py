@@ -60,7 +60,8 @@ def command(
 ) -> None:
     """Tell which plugin got slower between two saved runs.
 
-    BEFORE and AFTER are files that 'pluginhost run --save FILE' has written. A plugin is slower
+    BEFORE and AFTER are files that '--save FILE' of 'pluginhost run' has written, or both of
+    'pluginhost profile': then each hook of each plugin is compared. A plugin is slower
     when its median changed by the minimum effect or more, and the Mann-Whitney U test, corrected
     for the number of plugins (Holm), says that this is more than noise. At least 10 executions of
     a plugin are needed in each run; 100 are better.

@@ -71,9 +71,10 @@ def run_lines(report: Report) -> Iterator[Line]:
         yield from cost_lines(report.costs)
     if report.verification is not None:
         yield from verification_lines(report.verification)
-    if report.performance is not None:
+    hosted = report.costs is None or bool(report.performance and report.performance.plugins)
+    if report.performance is not None and hosted:
         yield from performance_lines(report.performance)
-    if report.analytics is not None:
+    if report.analytics is not None and hosted:
         yield ()
         yield from analytics_lines(report.analytics)
     yield from broken_lines(report.plugins)

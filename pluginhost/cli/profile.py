@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 
 
 @click.command("profile", epilog=exits.HELP, context_settings={"allow_interspersed_args": False})
-@click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED, metavar="PROGRAM...")
+@click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM...")
+@click.option(
+    "-m",
+    "module",
+    metavar="MODULE",
+    help="Run a module, as 'python -m' does; what follows are its arguments.",
+)
 @click.option("--hooks", is_flag=True, help="Show every hook of every plugin.")
 @click.option(
     "--top",
@@ -62,6 +68,7 @@ if TYPE_CHECKING:
 def command(
     *,
     program: tuple[str, ...],
+    module: str | None,
     hooks: bool,
     top: int,
     follow: bool,
@@ -74,8 +81,8 @@ def command(
 ) -> None:
     """Run any program on pluggy, and report what its plugins cost.
 
-    PROGRAM is a console script, the path of a script, '-m MODULE', or a Python interpreter, with
-    its arguments. Options for pluginhost stand before it. Its input, output, signals and exit code
+    PROGRAM is a console script, the path of a script, or a Python interpreter, with its
+    arguments. Options for pluginhost stand before it. Its input, output, signals and exit code
     are its own; the report follows on standard error when it has ended. The exit codes below are
     those of pluginhost itself, when there was no run.
 
@@ -90,7 +97,10 @@ def command(
 
     for file in {output, save, json_file} - {None}:
         check_writable(str(file))
-    plan = plan_of(program)
+    words = program if module is None else ("-m", module, *program)
+    if not words:
+        raise click.UsageError("Missing argument 'PROGRAM...'")
+    plan = plan_of(words)
     outcome = observed(plan, follow=follow, cpu=not wall_only)
     if outcome.captures:
         report = _report_of(plan, outcome)

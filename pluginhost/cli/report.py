@@ -13,7 +13,7 @@ from pluginhost.cli import exits
 def command(file: str, as_json: bool) -> None:
     """Show the report of a saved run again.
 
-    FILE is what 'pluginhost run --save FILE' has written.
+    FILE is what '--save FILE' of 'pluginhost run' or 'pluginhost profile' has written.
     """
     from pluginhost.cli.console import Console
     from pluginhost.cli.lines import run_lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pluginhost.comparison.judging import MIN_EXECUTIONS, compare, holm, ratio_interval
 from pluginhost.comparison.records import (
     Comparison,
+    CostChange,
     ErrorChange,
     PluginChange,
     Run,
@@ -15,6 +16,7 @@ from pluginhost.comparison.records import (
 __all__ = [
     "MIN_EXECUTIONS",
     "Comparison",
+    "CostChange",
     "ErrorChange",
     "PluginChange",
     "Run",

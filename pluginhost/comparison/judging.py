@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from pluginhost.comparison.notes import common_ratio, notes_on
 from pluginhost.comparison.records import Comparison, ErrorChange, PluginChange, Timing, Verdict
 from pluginhost.comparison.sides import Side, loading_failures, run_of, sides_of
+from pluginhost.comparison.totals import cost_changes
 from pluginhost.errors import InvalidValueError
 from pluginhost.histogram import RELATIVE_ERROR
 from pluginhost.report import Report
@@ -44,9 +45,10 @@ def compare(
 
     Where most plugins moved alike, it is rather the machine that did; with `relative`, times are
     judged against what they have in common. `InvalidValueError` is raised for settings that make
-    no sense, `ReportFileError` for a report that holds no durations.
+    no sense, `ReportFileError` for a report that holds no durations, or for runs of two kinds.
     """
     _check(min_effect, alpha, min_difference_ns)
+    costs = cost_changes(before, after)
     old, new = sides_of(before), sides_of(after)
     settings = Comparison(
         before=run_of(before, old),
@@ -55,6 +57,7 @@ def compare(
         alpha=alpha,
         min_difference_ns=min_difference_ns,
         relative=relative,
+        costs=costs,
     )
     reasons = loading_failures(after)
     changes = _changes(old, new, reasons, settings)

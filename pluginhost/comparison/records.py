@@ -88,6 +88,26 @@ class PluginChange(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class CostChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plugin of a program cost in all, before and after; None where it was not there.
+
+    These are sums of one run each, so there is no test of them.
+    """
+
+    plugin: str
+    version_before: str | None = None
+    version_after: str | None = None
+    import_before_ns: int | None = None
+    import_after_ns: int | None = None
+    self_before_ns: int | None = None
+    self_after_ns: int | None = None
+
+    @property
+    def change_ns(self) -> int:
+        """By how much its part of the whole grew."""
+        return (self.self_after_ns or 0) - (self.self_before_ns or 0)
+
+
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Two runs side by side: what is worse first.
 
@@ -104,6 +124,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     relative: bool = False
     changes: tuple[PluginChange, ...] = ()
     common_ratio: float | None = None
+    costs: tuple[CostChange, ...] = ()
     notes: tuple[str, ...] = ()
     limits: tuple[str, ...] = LIMITS
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Self
 
 import msgspec
@@ -52,25 +52,38 @@ class Side(msgspec.Struct, frozen=True):
 
 
 def sides_of(report: Report) -> dict[str, Side]:
-    """Return the sides of all plugins that were executed in a run.
+    """Return the sides of all plugins that were executed in a run, or of all hooks of a program's.
 
     Raises `ReportFileError` for a report without durations, or with some that cannot be.
     """
+    if report.costs is not None:
+        return {
+            name: side
+            for hook in report.costs.hooks
+            for name in [f"{hook.plugin}:{hook.hook}"]
+            if (side := _side(name, hook.histogram, hook.errors)) is not None
+        }
     if report.performance is None:
         raise ReportFileError(
             f"the run {report.name!r} has no durations", remedy="save it with a profiler"
         )
     errors = {r.plugin_id: r.failure_count + r.timeout_count for r in report.performance.plugins}
-    sides = {}
-    for plugin_id, buckets in report.performance.histograms.items():
-        if not all(0 <= b < _FINITE_BUCKETS and 0 < n < _MAX_COUNT for b, n in buckets):
-            raise ReportFileError(
-                "its histogram is not valid", plugin_id=plugin_id, remedy="save the run again"
-            )
-        points = DurationHistogram(buckets).points()
-        if points:
-            sides[plugin_id] = Side.of(points, errors.get(plugin_id, 0))
-    return sides
+    return {
+        plugin_id: side
+        for plugin_id, buckets in report.performance.histograms.items()
+        if (side := _side(plugin_id, buckets, errors.get(plugin_id, 0))) is not None
+    }
+
+
+def _side(plugin_id: str, buckets: Iterable[tuple[int, int]], errors: int) -> Side | None:
+    """Return the side with the durations of a histogram, None if it has none."""
+    buckets = tuple(buckets)
+    if not all(0 <= b < _FINITE_BUCKETS and 0 < n < _MAX_COUNT for b, n in buckets):
+        raise ReportFileError(
+            "its histogram is not valid", plugin_id=plugin_id, remedy="save the run again"
+        )
+    points = DurationHistogram(buckets).points()
+    return Side.of(points, errors) if points else None
 
 
 def run_of(report: Report, sides: Mapping[str, Side]) -> Run:

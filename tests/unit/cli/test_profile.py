@@ -1,0 +1,182 @@
+"""`pluginhost profile`, run as its users run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pluginhost.report import read_report
+
+PROGRAM = '''
+import sys
+import time
+
+import pluggy
+
+
+class Spec:
+    @pluggy.HookspecMarker("shop")
+    def sell(self, item):
+        """Sell an item."""
+
+
+class Seller:
+    @pluggy.HookimplMarker("shop")
+    def sell(self, item):
+        time.sleep(0.03)
+        return item
+
+
+manager = pluggy.PluginManager("shop")
+manager.add_hookspecs(Spec)
+manager.register(Seller(), "seller")
+manager.register(Seller(), "\\x1b[31mred")
+print(manager.hook.sell(item=sys.stdin.read()))
+'''
+Profile = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Profile:
+    """Return `profile(*words)`, which profiles in a folder with `shop.py`."""
+    (tmp_path / "shop.py").write_text(PROGRAM)
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pluginhost", "profile", *words]
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            input="apple",
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"COLUMNS": "80"},
+        )
+
+    return run
+
+
+def test_the_program_is_itself_and_the_report_follows(profile: Profile) -> None:
+    """Its output stays on standard output; the report, in 80 columns, is on standard error."""
+    done = profile("--", "shop.py")
+    assert done.stdout == "['apple', 'apple']\n"
+    assert done.returncode == 0
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("shop.py: ")
+    assert "(shop itself)" in done.stderr
+    assert any(line.split()[-1] == "100.0" for line in lines if line.startswith("the whole run"))
+    assert max(map(len, lines)) <= 80
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [("raise SystemExit(7)", 7), ("1 / 0", 1), ("import os; os.kill(os.getpid(), 15)", -15)],
+)
+def test_the_exit_is_the_programs(
+    profile: Profile, tmp_path: Path, code: str, expected: int
+) -> None:
+    """Exit codes and the signal that ended it are passed on, after the report."""
+    with (tmp_path / "shop.py").open("a") as file:
+        file.write(code)
+    done = profile("shop.py")
+    assert done.returncode == expected
+    assert "the whole run" in done.stderr
+    if expected < 0:
+        assert signal.Signals(-expected) is signal.SIGTERM
+        assert "(signal 15)" in done.stderr
+
+
+def test_a_module_is_run_as_python_does(profile: Profile) -> None:
+    """`-m` needs no `--`, and stands after it as well."""
+    for words in (["-m", "shop", "--", "x"], ["--", "-m", "shop", "x"]):
+        done = profile(*words)
+        assert done.stdout == "['apple', 'apple']\n"
+        assert done.stderr.startswith("-m shop x: ")
+
+
+def test_files_are_written(profile: Profile, tmp_path: Path) -> None:
+    """The text to a file, the run to another, its JSON to a third; nothing on standard error."""
+    done = profile(
+        "--output", "text.txt", "--save", "run.json", "--json", "all.json", "--", "shop.py"
+    )
+    assert done.stderr == ""
+    assert "the whole run" in (tmp_path / "text.txt").read_text()
+    report = read_report(tmp_path / "run.json")
+    assert report.costs is not None
+    assert {row.name for row in report.costs.plugins} == {"seller", "\\x1b[31mred"}
+    assert json.loads((tmp_path / "all.json").read_text())["costs"]["exit_code"] == 0
+    again = subprocess.run(
+        [sys.executable, "-m", "pluginhost", "report", "run.json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert again.stdout == (tmp_path / "text.txt").read_text()
+
+
+def test_hooks_and_cpu_on_request(profile: Profile) -> None:
+    """`--hooks` expands each plugin, `--wall-only` leaves CPU out, `--top` folds the rest."""
+    done = profile("--hooks", "--wall-only", "--top", "1", "--", "shop.py")
+    assert "Hooks, by plugin" in done.stderr
+    assert "(1 more plugin)" in done.stderr
+    assert "no CPU time" not in done.stderr
+
+
+def test_verify_tells_the_saving_beside_the_prediction(profile: Profile, tmp_path: Path) -> None:
+    """Runs with and without the plugin, in turn; the report keeps both figures."""
+    done = profile("--verify", "seller", "--rounds", "6", "--save", "run.json", "--", "shop.py")
+    assert done.returncode == 0
+    assert "Verified: seller, 6 pairs of runs with and without" in done.stderr
+    found = read_report(tmp_path / "run.json").verification
+    assert found is not None
+    assert len(found.with_ns) == len(found.without_ns) == 6
+    assert found.predicted_ns is not None
+    assert found.predicted_ns > 20_000_000
+    assert found.low_ns <= found.saved_ns <= found.high_ns
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param(["nothing-like-this"], "there is no program", id="not found"),
+        pytest.param(["-m"], "Option '-m' requires an argument", id="no module"),
+        pytest.param(["sh", "-c", "true"], "is not a Python program", id="not Python"),
+        pytest.param(["python", "-I", "shop.py"], "cannot be observed", id="isolated"),
+        pytest.param(["--save", "no/such/folder/f", "shop.py"], "cannot be written", id="folder"),
+        pytest.param([], "Missing argument 'PROGRAM...'", id="nothing"),
+    ],
+)
+def test_mistakes_are_told_before_anything_runs(
+    profile: Profile, words: list[str], said: str
+) -> None:
+    """One message that says what to do, exit code 2, no traceback, nothing printed by the program."""
+    done = profile(*words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_plugin_that_is_not_there_cannot_be_verified(profile: Profile) -> None:
+    """Names that are spelt alike are suggested; the run that was made is reported all the same."""
+    done = profile("--verify", "sellr", "--", "shop.py")
+    assert done.returncode == 2
+    assert "did you mean 'seller'?" in done.stderr
+    assert "the whole run" in done.stderr
+
+
+def test_without_a_plugin_manager_the_report_says_so(profile: Profile, tmp_path: Path) -> None:
+    """A program that does not use pluggy is one row."""
+    (tmp_path / "plain.py").write_text("print('plain')")
+    done = profile("plain.py")
+    assert done.stdout == "plain\n"
+    assert "no plugin but the application's own was registered" in done.stderr
