@@ -210,9 +210,15 @@ def test_hostile_registrations_are_recorded(run: Run) -> None:
     ],
 )
 def test_whatever_ends_a_program_what_was_recorded_is_kept(
-    shop: Path, ending: str, returncode: int | None, ended: str | None
+    request: pytest.FixtureRequest,
+    shop: Path,
+    ending: str,
+    returncode: int | None,
+    ended: str | None,
 ) -> None:
     """The record is left at the end, or it is said that there is none."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored, and inherited so, under nohup
+    request.addfinalizer(lambda: signal.signal(signal.SIGHUP, before))
     (shop / "program.py").write_text(f"import shop; shop.main()\n{ending}")
     plan = plan_of(["program.py"])
     outcome = observed(plan)
