@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 
-from benchmarks import events, executions, startup
+from benchmarks import events, executions, startup, suites, taps
 from benchmarks.goals import Goal, table
 
 
@@ -33,6 +33,10 @@ def main() -> int:
         "recording events": lambda: events.recording(rounds),
         "bytes": events.sizes,
         "time ranges": lambda: events.ranges(sizes),
+        "taps": lambda: taps.taps(rounds),
+        "tap off": lambda: taps.off(rounds),
+        "empty tests": lambda: suites.empty_tests(rounds),
+        "real suite": lambda: suites.real_suite(rounds),
         "command line": lambda: startup.command_line(3 if options.short else 20),
     }
     goals: list[Goal] = []
