@@ -24,6 +24,14 @@ from pluginhost import PluginHost
 Files = Mapping[str, str | bytes]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked `proof` unless `-m` names it, whatever else it says."""
+    if "proof" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("proof") is not None]
+        items[:] = [item for item in items if item.get_closest_marker("proof") is None]
+        config.hook.pytest_deselected(items=left_out)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _quick_collections() -> None:
     """Have the collector, which each unload calls, leave alone what was there before."""
