@@ -65,9 +65,9 @@ def test_summaries_are_appended(
         pytest.param(("--baseline", "none.json"), 3, "none.json", id="no baseline"),
     ],
 )
+@pytest.mark.usefixtures("runs")
 def test_mistakes_are_told(
     pluginhost: Run,
-    runs: None,
     monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, ...],
     code: int,
