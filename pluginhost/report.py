@@ -19,6 +19,7 @@ import msgspec
 from pluginhost.costs import CostReport, FlameGraphNode, Verification
 from pluginhost.errors import InvalidValueError, ReportFileError
 from pluginhost.events import Status
+from pluginhost.suite import SuiteReport
 
 SCHEMA_VERSION = 1
 
@@ -280,6 +281,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     performance: PerformanceReport | None = None
     analytics: AnalyticsReport | None = None
     costs: CostReport | None = None
+    suite: SuiteReport | None = None
     verification: Verification | None = None
 
 
