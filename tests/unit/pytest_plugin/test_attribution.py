@@ -210,7 +210,11 @@ def test_conftest_and_test_files_have_their_imports(profiled) -> None:
     found = profiled(
         {
             "slow_module.py": "import time\ntime.sleep(0.05)\n",
-            "conftest.py": "import sys, os\nsys.path.insert(0, os.path.dirname(__file__))\nimport slow_module\n",
+            "conftest.py": """
+                import sys, os
+                sys.path.insert(0, os.path.dirname(__file__))
+                import slow_module
+            """,
             "test_a.py": "import time\ntime.sleep(0.03)\ndef test_a(): pass\n",
         }
     )
