@@ -120,8 +120,8 @@ class Profiler:
     ) -> None:
         """Record an execution of `duration` seconds that has just ended, by hand.
 
-        `error` is an exception or a message; with a `TimeoutError` it timed out. Raises `InvalidValueError` for a duration that is
-        negative, not finite or over a year.
+        `error` is an exception or a message; with a `TimeoutError` it timed out. Raises
+        `InvalidValueError` for a duration that is negative, not finite or over a year.
         """
         duration_ns = ns_of_seconds(duration, "the duration")
         if not plugin_id or printable(plugin_id) != plugin_id:
