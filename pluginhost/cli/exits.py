@@ -13,8 +13,8 @@ PIPE_CLOSED = 141
 HELP = """\b
 Exit codes:
     0  done
-    1  nothing could be run, 'doctor' or 'lock --check' has found something,
-       or what a --fail-on-... option asks about is so
+    1  nothing could be run, 'doctor', 'gate' or 'lock --check' has found
+       something, or what a --fail-on-... option asks about is so
     2  wrong usage: an option, a source or a plugin that there is not
     3  a file cannot be read or written, or is not a report
   130  interrupted (Ctrl-C)

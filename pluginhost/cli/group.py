@@ -23,6 +23,7 @@ COMMANDS = {
     "profile": "Run any program on pluggy, and report what its plugins cost.",
     "report": "Show the report of a saved run again.",
     "compare": "Tell which plugin got slower between two saved runs.",
+    "gate": "Fail when a plugin is over its budget, for continuous integration.",
     "doctor": "Say what is wrong with plugins, what they change and leave behind.",
     "lock": "Write down which plugins may be loaded, with their code's sha256.",
     "completion": "Print what teaches your shell to complete commands and plugins.",

@@ -1,7 +1,10 @@
-"""Which plugin got slower between two saved runs, as far as two runs can tell."""
+"""Which plugin got slower between saved runs, and whether that is within its budget."""
 
 from __future__ import annotations
 
+from pluginhost.comparison.budgets import DEFAULT_BUDGETS, Budget, budget_of
+from pluginhost.comparison.gate import Gate, GateRow, GateVerdict, judge
+from pluginhost.comparison.gate_text import gate_lines, gate_markdown, gate_summary, gate_text
 from pluginhost.comparison.judging import MIN_EXECUTIONS, compare, holm, ratio_interval
 from pluginhost.comparison.records import (
     Comparison,
@@ -14,15 +17,26 @@ from pluginhost.comparison.records import (
 )
 
 __all__ = [
+    "DEFAULT_BUDGETS",
     "MIN_EXECUTIONS",
+    "Budget",
     "Comparison",
     "CostChange",
     "ErrorChange",
+    "Gate",
+    "GateRow",
+    "GateVerdict",
     "PluginChange",
     "Run",
     "Timing",
     "Verdict",
+    "budget_of",
     "compare",
+    "gate_lines",
+    "gate_markdown",
+    "gate_summary",
+    "gate_text",
     "holm",
+    "judge",
     "ratio_interval",
 ]

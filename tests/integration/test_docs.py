@@ -31,7 +31,7 @@ PAGES = sorted(
     for path in (*ROOT.glob("*.md"), *DOCS.rglob("*.md"))
     if ".cache" not in path.parts
 )
-LANGUAGES = {"python", "console", "text", "toml", "json", "bash"}
+LANGUAGES = {"python", "console", "text", "toml", "json", "bash", "yaml"}
 CUT = "[...]"
 
 each_page = pytest.mark.parametrize("page", [pytest.param(page, id=page) for page in PAGES])

@@ -20,7 +20,7 @@ from jsonschema import Draft202012Validator
 
 import pluginhost.report as report_module
 from pluginhost.analytics.records import AnalyticsExport
-from pluginhost.comparison import Comparison
+from pluginhost.comparison import Comparison, Gate
 from pluginhost.costs import FlameGraphNode
 from pluginhost.errors import InvalidValueError, ReportFileError
 from pluginhost.host.locking import Lock
@@ -44,6 +44,7 @@ from pluginhost.report import (
 SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "schemas"
 PUBLISHED: Mapping[str, type[msgspec.Struct]] = {
     "comparison": Comparison,
+    "gate": Gate,
     "plugin-list": PluginList,
     "report": Report,
     "performance-report": PerformanceReport,
