@@ -15,7 +15,9 @@ from tests.proof.applications import Application
 from tests.proof.environments import Environment
 
 WITNESS = Path(__file__).parent / "witness"
-_CHANGING = re.compile(r"\d+\.\d+ ?(m?s\b|sec)|0x[0-9a-f]{6,}")  # times, and addresses of objects
+_CHANGING = re.compile(
+    r"\d+\.\d+(?= ?(m?s\b|sec|=|\]))|0x[0-9a-f]{6,}"
+)  # times, and addresses of objects
 
 
 class Run(NamedTuple):

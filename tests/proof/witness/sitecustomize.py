@@ -35,7 +35,7 @@ if "WITNESS_FILE" in os.environ:
 
     _original = pluggy.PluginManager.__init__
 
-    def __init__(self, *args, **options):  # noqa: N807
+    def __init__(self, *args, **options):
         _original(self, *args, **options)
         if self.project_name != "calibration":  # ours, made to see what measuring costs
             _managers.append(self)
