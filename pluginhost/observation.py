@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -102,6 +103,16 @@ class Observation:
     def analytics_summary(self) -> str:
         """Return the analytics engine's report as text."""
         return analytics_text(_there(self.analytics, "analytics").report())
+
+    def export(self, format_name: str, file: str | Path) -> None:
+        """Save everything that is known now in the format of another tool, such as "pprof".
+
+        `pluginhost.exporters.EXPORTERS` lists the formats; `export` there returns text or bytes.
+        """
+        from pluginhost.exporters import export
+        from pluginhost.report import write_file
+
+        write_file(export(format_name, self.report()), file)
 
     def close(self) -> None:
         """Deliver what is pending and detach; all is as it was. Closing twice does nothing."""

@@ -343,15 +343,20 @@ def read_report(path: str | Path) -> Report:
 
 def write_report(report: Report, path: str | Path) -> None:
     """Save `report` at `path`, whole or not at all; a device or a pipe is written to as it is."""
-    text = encode(report)
+    write_file(encode(report), path)
+
+
+def write_file(content: str | bytes, path: str | Path) -> None:
+    """Save text or bytes at `path`, whole or not at all, but to a device or a pipe as they are."""
+    raw = content.encode() if isinstance(content, str) else content
     try:
         if Path(path).exists() and not Path(path).is_file():
-            Path(path).write_text(text, encoding="utf-8")
+            Path(path).write_bytes(raw)
             return
         target = Path(path).resolve()
         draft = target.with_name(target.name + ".part")
         try:
-            draft.write_text(text, encoding="utf-8")
+            draft.write_bytes(raw)
             draft.replace(target)
         except OSError:
             with suppress(OSError):
