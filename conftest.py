@@ -23,13 +23,20 @@ from pluginhost import PluginHost
 
 Files = Mapping[str, str | bytes]
 
+APART = {"slow", "proof"}
+"""Marks of tests that are only run when they are asked for."""
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is marked `proof` unless `-m` names it, whatever else it says."""
-    if "proof" not in config.option.markexpr:
-        left_out = [item for item in items if item.get_closest_marker("proof") is not None]
-        items[:] = [item for item in items if item.get_closest_marker("proof") is None]
-        config.hook.pytest_deselected(items=left_out)
+    """Leave out what is marked `slow` or `proof` unless `-m` names that, whatever else it says."""
+    named = {marker for marker in APART if marker in config.option.markexpr}
+    left_out = [item for item in items if (own := _apart(item)) and not own & named]
+    items[:] = [item for item in items if not (own := _apart(item)) or own & named]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _apart(item: pytest.Item) -> set[str]:
+    return APART & {mark.name for mark in item.iter_markers()}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,4 +1,7 @@
-"""A plugin host on pluggy that knows what each plugin costs."""
+"""A plugin host on pluggy that knows what each plugin costs.
+
+PYTEST_DONT_REWRITE: pytest rewrites the assertions of its plugins, and there are none here.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -27,6 +27,7 @@ class EventKind(StrEnum):
     HOOK_CALL = "hook_call"
     HOOK_AWAIT = "hook_await"
     MODULE_IMPORT = "module_import"
+    SECTION = "section"
 
 
 class CallSite:

@@ -19,7 +19,8 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True):
 
     `parent` is the position of the caller's path, -1 at the top; callers come first. Times are
     inclusive, in ns. `cpu_ns` is None where the CPU clock was not read, `rss_bytes` is what the
-    resident set grew by (0 for anything but imports).
+    resident set grew by (0 for anything but imports). What is `estimated` was not recorded here, and
+    so recording it cost nothing.
     """
 
     parent: int
@@ -31,6 +32,7 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True):
     cpu_ns: int | None = None
     errors: int = 0
     rss_bytes: int = 0
+    estimated: bool = False
 
 
 class SiteRecord(msgspec.Struct, frozen=True, array_like=True):

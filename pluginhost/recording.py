@@ -31,7 +31,7 @@ from pluginhost.instrumentation.by_thread import ThreadNesting
 from pluginhost.instrumentation.calls import CallTimer
 from pluginhost.instrumentation.imports import ConftestSource, ImportSource
 from pluginhost.instrumentation.readings import ThreadCpu
-from pluginhost.instrumentation.tap import HookTapSource
+from pluginhost.instrumentation.tap import HookTapSource, Timed
 from pluginhost.printable import printable
 from pluginhost.profiler.calls import CallTotals
 from pluginhost.profiler.in_place import InPlace
@@ -50,6 +50,9 @@ class Ledger(Protocol):
 
     def observe(self, batch: EventBatch) -> None:
         """Take a batch from the bus."""
+
+    def total_ns(self, path: CallPath) -> int:
+        """Return the time of all calls of one path that were added up."""
 
     def records(self) -> tuple[tuple[CallRecord, ...], tuple[SiteRecord, ...]]:
         """Return all paths, callers first, and all sites of hook calls."""
@@ -97,10 +100,10 @@ class Recorder:
         clock = self.bus.clock
         self._has_cpu = cpu_gap_ns is not None
         cpu = ThreadCpu(clock, gap_ns=cpu_gap_ns) if cpu_gap_ns is not None else None
-        self._nesting = ThreadNesting(
+        self.nesting = ThreadNesting(
             tree, clock, cpu or ThreadCpu(clock, thread_cpu=clock), self._tick
         )
-        self._sources: list[Source] = [ImportSource(self._nesting)] if imports else []
+        self._sources: list[Source] = [ImportSource(self.nesting)] if imports else []
         self._spawned_ns = spawned_ns
         self._begun_ns = begun_ns if begun_ns is not None else self.bus.clock()
         self._observed_ns = self._begun_ns
@@ -116,14 +119,25 @@ class Recorder:
             source.start()
         self._observed_ns = self.bus.clock()
 
-    def watch(self, manager: pluggy.PluginManager) -> None:
-        """Record every implementation's calls in `manager`, whenever it is registered."""
+    def watch(
+        self,
+        manager: pluggy.PluginManager,
+        *,
+        through: Callable[[Timed], Timed] = lambda timed: timed,
+    ) -> None:
+        """Record every implementation's calls in `manager`, whenever it is registered.
+
+        `through` is given what times an implementation, and returns what is to do so.
+        """
         if self._calibrating or any(known.manager() is manager for known in self._watched):
             return
         watched = _Watched(manager, self._prefix(manager.project_name))
         self._watched.append(watched)
-        timer = CallTimer(self._nesting, name_of=watched.name_of)
-        for source in (HookTapSource(manager, timer.timed), ConftestSource(manager, self._nesting)):
+        timer = CallTimer(self.nesting, name_of=watched.name_of)
+        for source in (
+            HookTapSource(manager, through(timer.timed)),
+            ConftestSource(manager, self.nesting),
+        ):
             self._sources.append(source)
             source.start()
 
@@ -133,6 +147,11 @@ class Recorder:
             manager = watched.manager()
             if manager is not None:
                 yield manager
+
+    def total_ns(self, path: CallPath) -> int:
+        """Return the time of all calls of one path that have ended."""
+        pending_ns: int = sum(path.journal[0::2])
+        return self._ledger.total_ns(path) + pending_ns
 
     def capture(self, ended: str = "exit") -> Capture:
         """Return all that was recorded until now, or until it was closed."""

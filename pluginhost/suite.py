@@ -35,11 +35,12 @@ class SuitePart(StrEnum):
     PYTEST = "pytest"
     """All else that pytest itself does, with its own imports."""
     STARTUP = "startup"
-    """Before anything could be recorded: the interpreter, and what was imported until then."""
+    """Before anything could be recorded: the interpreter, and importing pytest."""
     IDLE = "idle"
     """Waiting for tests or results of other processes: pytest-xdist."""
     MEASURING = "measuring"
     UNATTRIBUTED = "unattributed"
+    """Outside of everything that was recorded: between the hooks, in the main program."""
 
 
 class PartCost(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,8 @@ def remedy_for(unit: Unit) -> str | None:
     """Return what to do to run without a plugin, None for what belongs to the program's user."""
     if unit.kind in (PluginKind.BUILT_IN, PluginKind.CONFTEST):
         return None
+    if unit.registered_name.isdigit():
+        return None  # the manager made the name up, another one each time
     if unit.project == "pytest":
         return f"-p no:{unit.registered_name}"
     if unit.distribution is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pluginhost.attribution.advice import candidates_among, remedy_for
 from pluginhost.attribution.distributions import Distributions
@@ -15,7 +15,7 @@ from pluginhost.attribution.import_graph import ImportGraph
 from pluginhost.attribution.owners import Owners, Unit
 from pluginhost.attribution.partition import Node, Partition
 from pluginhost.calltree import AFTER_YIELD, AWAITED, EventKind
-from pluginhost.capture import ENTRY_POINT, Capture
+from pluginhost.capture import ENTRY_POINT, Capture, SeenManager
 from pluginhost.costs import (
     ApplicationCost,
     CostReport,
@@ -29,6 +29,15 @@ from pluginhost.costs import (
 _SHOWN_IMPORTS = 10
 
 
+class Parted(NamedTuple):
+    """Captures taken apart: `parts` has a partition for each."""
+
+    managers: list[SeenManager]
+    installed: Distributions
+    owners: Owners
+    parts: list[Partition]
+
+
 def costs_of(
     captures: Sequence[Capture],
     *,
@@ -39,17 +48,15 @@ def costs_of(
     ended: str | None = None,
     incomplete: tuple[str, ...] = (),
     folder: str | None = None,
+    parted: Parted | None = None,
 ) -> CostReport:
     """Return what the plugins cost in the program that left `captures[0]`, and in its children.
 
     `started_ns` and `exited_ns` are the launcher's readings around the program; without them the
     whole is what was observed. Names of files are shown relative to `folder`, by default the
-    current one.
+    current one. `parted` are the captures, if they were taken apart already.
     """
-    managers = [manager for capture in captures for manager in capture.managers]
-    installed = Distributions(captures[0].searched)
-    owners = Owners(managers, installed, folder=folder or str(Path.cwd()))
-    parts = [Partition(capture, owners) for capture in captures]
+    managers, installed, owners, parts = parted or parted_of(captures, folder=folder)
     recorded = list(zip(captures, parts, strict=True))
     nodes = [node for part in parts for node in part.nodes]
     spans = _spans(captures, started_ns, exited_ns)
@@ -86,6 +93,14 @@ def costs_of(
         incomplete=incomplete,
         notes=_notes(captures, launched=launched),
     )
+
+
+def parted_of(captures: Sequence[Capture], *, folder: str | None = None) -> Parted:
+    """Return captures taken apart: what is whose, path by path."""
+    managers = [manager for capture in captures for manager in capture.managers]
+    installed = Distributions(captures[0].searched)
+    owners = Owners(managers, installed, folder=folder or str(Path.cwd()))
+    return Parted(managers, installed, owners, [Partition(each, owners) for each in captures])
 
 
 def _spans(

@@ -46,7 +46,7 @@ def _label(node: Node) -> str:
     record = node.record
     if record.kind is EventKind.MODULE_IMPORT:
         return record.hook if record.hook.startswith(ENTRY_POINT) else f"import {record.hook}"
-    return f"{record.plugin}:{record.hook}"
+    return f"{record.plugin}:{record.hook}" if record.plugin else record.hook
 
 
 def _sorted(nodes: Sequence[FlameGraphNode]) -> tuple[FlameGraphNode, ...]:

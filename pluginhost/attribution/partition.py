@@ -64,7 +64,7 @@ class Partition:
                 self._child_ns[call.parent] += self._total_ns[position]
                 self._child_cpu_ns[call.parent] += self._cpu_ns[position] or 0
                 cost = capture.import_ns if _is_import(call) else capture.outer_ns
-                self._recorded_in_ns[call.parent] += call.count * cost
+                self._recorded_in_ns[call.parent] += 0 if call.estimated else call.count * cost
         self.top_ns, self.top_cpu_ns = self._child_ns[-1], self._child_cpu_ns[-1]
         self.recorded_at_top_ns = round(self._recorded_in_ns[-1])
         self._judge(owners)
@@ -81,7 +81,9 @@ class Partition:
         for position, call in enumerate(self._capture.calls):
             unit, units, hooks = above[call.parent] if call.parent >= 0 else _TOP
             key, part = _key_of(call)
-            if _is_import(call):
+            if call.kind is EventKind.SECTION:
+                unit = None
+            elif _is_import(call):
                 unit = owners.of_import(call.hook, unit)
             elif call.plugin:
                 unit = owners.of_plugin(call.plugin)

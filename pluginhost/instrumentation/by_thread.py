@@ -71,6 +71,10 @@ class ThreadNesting:
         state[PATH] = parent
         return path.journal, duration_ns, duration_ns + state[OFFSET] - offset
 
+    def here_is(self, kind: EventKind) -> bool:
+        """Whether what this thread is in the middle of is of that kind."""
+        return self._here.state[PATH].site.kind is kind
+
     def timed(self, function: Function, site: CallSite, deferred: Function) -> Function:
         """Return `function`, timed; closures because this runs around every implementation."""
         clock, here, read, tick, plain = self.clock, self._here, self._read, self._tick, PLAIN

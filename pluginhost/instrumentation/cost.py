@@ -16,28 +16,44 @@ from pluginhost.events import EventBatch
 from pluginhost.hookspecs import PROJECT_NAME, LifecycleSpec, hookimpl
 from pluginhost.instrumentation.lifecycle import sampled_wrapper, wall_wrapper
 from pluginhost.instrumentation.nesting import Frame, frame_variable
+from pluginhost.instrumentation.readings import run_and_wait_ns
 from pluginhost.instrumentation.sampling import Sampler
 from pluginhost.processes import follow_forks
 from pluginhost.report import Overhead
 
 _CALLS = 200
 _ROUNDS = 7
+_LONG_ENOUGH_NS = 2_000_000
+"""How long a thread runs before its share of a CPU is looked at again: Linux counts in ticks."""
 
 
 class CostMeter:
     """Counts records and readings, knows what each costs, and keeps the sampler in its budget.
 
-    The two costs are measured at the first question, with calls of an empty hook with and without
-    the wrapper, in turn; the smallest of several rounds counts, for noise only adds.
+    The two costs are measured once, at the first question or, with a budget, at the beginning, with
+    calls of an empty hook with and without the wrapper, in turn; the smallest of several rounds
+    counts, for noise only adds. For the budget they are raised by what threads wait for a CPU (see
+    `run_and_wait_ns`): on a machine that is busy, measuring takes longer like all else.
     """
 
-    def __init__(self, bus: EventBus, sampler: Sampler) -> None:
+    def __init__(
+        self,
+        bus: EventBus,
+        sampler: Sampler,
+        *,
+        run_and_wait: Callable[[], tuple[int, int]] = run_and_wait_ns,
+    ) -> None:
         self._bus = bus
         self._sampler = sampler
         self._lock = threading.RLock()
         self._costs: tuple[float, float] | None = None
         self._records = 0
         self._readings = 0
+        self._run_and_wait = run_and_wait
+        self._here = _Here()
+        if sampler.budget is not None:
+            self.costs_ns()  # now, and not within somebody's execution
+            self._slowdown()
         self._adapted_ns = bus.clock()
         bus.meter = self.account
         follow_forks(self)
@@ -45,6 +61,7 @@ class CostMeter:
     def after_fork(self) -> None:
         """Begin anew in a child process: another thread may have held the lock."""
         self._lock = threading.RLock()
+        self._here = _Here()
         self._records = self._readings = 0
 
     def account(self, batch: EventBatch, spent_ns: int) -> None:
@@ -53,11 +70,12 @@ class CostMeter:
         self._readings += batch.readings
         if self._sampler.budget is not None:
             per_record, per_reading = self.costs_ns()
+            slowdown = self._slowdown()
             now = self._bus.clock()
             self._sampler.adapt(
                 elapsed_ns=now - self._adapted_ns,
-                fixed_ns=batch.occurrences * per_record + spent_ns,
-                reading_ns=per_reading,
+                fixed_ns=batch.occurrences * per_record * slowdown + spent_ns,
+                reading_ns=per_reading * slowdown,
                 executions=batch.occurrences,
             )
             self._adapted_ns = now
@@ -75,12 +93,32 @@ class CostMeter:
         share = found.total_ns / observed_ns if observed_ns else None
         return replace(found, share=share)
 
+    def _slowdown(self) -> float:
+        """Return how many times as long as it ran this thread has taken lately, waiting included."""
+        here = self._here
+        ran, waited = self._run_and_wait()
+        if not here.ran:
+            here.ran, here.waited = ran, waited
+        ran_ns = ran - here.ran
+        if ran_ns >= _LONG_ENOUGH_NS:
+            here.slowdown = 1.0 + (waited - here.waited) / ran_ns
+            here.ran, here.waited = ran, waited
+        return here.slowdown
+
     def costs_ns(self) -> tuple[float, float]:
         """Return the cost of one record, and of the readings of one sampled execution, in ns."""
         with self._lock:
             if self._costs is None:
                 self._costs = _calibrated()
             return self._costs
+
+
+class _Here(threading.local):
+    """Of each thread, what `run_and_wait` has said of it."""
+
+    ran = 0
+    waited = 0
+    slowdown = 1.0
 
 
 def _calibrated() -> tuple[float, float]:

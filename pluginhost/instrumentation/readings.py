@@ -70,6 +70,22 @@ thread_count: Callable[[], int] = _thread._count
 """How many Python threads are alive beside the main one: `threading.active_count` without a lock."""
 
 
+def run_and_wait_ns() -> tuple[int, int]:
+    """Return how long the calling thread has run so far, and has waited for a CPU, in ns.
+
+    Linux counts it (about 4 us to read); elsewhere both are 0.
+    """
+    try:
+        descriptor = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0, 0
+    try:
+        ran, waited, _ = os.read(descriptor, 64).split()
+    finally:
+        os.close(descriptor)
+    return int(ran), int(waited)
+
+
 def task_count() -> int:
     """Return how many asyncio tasks the running loop of this thread has, 0 without a loop."""
     asyncio: Any = sys.modules.get("asyncio")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # a process that is only recorded does not pay for the record
 
 
 _COUNT = (1 << CPU_SHIFT) - 1
+_SPREAD = frozenset({EventKind.HOOK_CALL, EventKind.HOOK_AWAIT, EventKind.SECTION})
+"""Kinds whose durations are kept, and how they are spread."""
 
 
 class CallTally(Tally):
@@ -44,7 +46,7 @@ class CallTally(Tally):
             self._add_cpu([cpu_ns for _, cpu_ns in known])
             wall_ns -= sum(group.durations_ns[i] for i, _ in details)
         kind = group.path.site.kind
-        if kind is EventKind.HOOK_CALL or kind is EventKind.HOOK_AWAIT:
+        if kind in _SPREAD:
             self.min_ns = min(self.min_ns, min(group.durations_ns))  # noqa: PLW3301  # it copies
             if group.has_details or (extras and extras[0] is None):
                 extras = [extra for extra in extras if isinstance(extra, int)]
@@ -92,7 +94,7 @@ class CallTotals:
             tally = self._tallies[path] = CallTally()
         tally.add(group)
         kind = path.site.kind
-        if kind is EventKind.HOOK_CALL or kind is EventKind.HOOK_AWAIT:
+        if kind in _SPREAD:
             self._histograms[path.site].add_all(group.durations_ns)
         if path.parent is not None and kind is not EventKind.HOOK_AWAIT:
             self._child_ns[path.parent] += group.total_ns
@@ -128,6 +130,11 @@ class CallTotals:
             sum(tally.returned_none for tally in tallies),
             self._histograms[site].buckets(),
         )
+
+    def total_ns(self, path: CallPath) -> int:
+        """Return the inclusive time of all calls of one path."""
+        tally = self._tallies.get(path)
+        return tally.total_ns if tally is not None else 0
 
     def self_ns(self, path: CallPath) -> int:
         """Return the time spent in this path alone, at least 0."""

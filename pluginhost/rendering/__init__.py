@@ -8,6 +8,7 @@ from pluginhost.rendering.analytics import analytics_lines, analytics_text
 from pluginhost.rendering.costs import cost_lines, cost_text, verification_lines
 from pluginhost.rendering.lines import WIDTH, Line, Span, plain
 from pluginhost.rendering.performance import performance_lines, performance_text
+from pluginhost.rendering.suite import answer, suite_lines, suite_text
 
 __all__ = [
     "WIDTH",
@@ -15,10 +16,13 @@ __all__ = [
     "Span",
     "analytics_lines",
     "analytics_text",
+    "answer",
     "cost_lines",
     "cost_text",
     "performance_lines",
     "performance_text",
     "plain",
+    "suite_lines",
+    "suite_text",
     "verification_lines",
 ]

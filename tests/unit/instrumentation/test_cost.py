@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ import pytest
 from pluginhost import EventBatch, PluginHost, Profiler, hookimpl, observe
 from pluginhost.bus import EventBus
 from pluginhost.instrumentation.cost import CostMeter
+from pluginhost.instrumentation.lifecycle import LifecycleSource
+from pluginhost.instrumentation.nesting import frame_variable
+from pluginhost.instrumentation.readings import run_and_wait_ns
 from pluginhost.instrumentation.sampling import Sampler
 
 HostOf = Callable[..., PluginHost]
@@ -110,7 +114,7 @@ def test_each_batch_adapts_the_rate_to_what_it_cost(
     """
     monkeypatch.setattr(CostMeter, "costs_ns", lambda _self: (1_000.0, 5_000.0))
     bus, sampler = EventBus(clock=clock, wall_clock=lambda: 0), Sampler(1.0, budget=0.2)
-    meter = CostMeter(bus, sampler)
+    meter = CostMeter(bus, sampler, run_and_wait=lambda: (0, 0))
     clock.advance(10_000_000)
     meter.account(_batch(bus, 1000), 500_000)
     assert sampler.rate == pytest.approx(0.1)
@@ -130,20 +134,85 @@ def test_without_a_budget_the_rate_stays(clock: Any) -> None:
     assert meter._costs is None
 
 
-def test_in_a_real_run_the_cost_stays_near_the_budget(host_of: HostOf) -> None:
-    """Reading every execution would take over half of the time; with a budget fewer are read."""
-    budget, host = 0.3, host_of(a=Calls())
+def test_a_thread_that_waits_for_a_cpu_pays_more(
+    clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that took 20 ms because others had the CPU half of the time is no reason to read more.
+
+    The prices of an idle machine are doubled then, and are not once the others are gone.
+    """
+    monkeypatch.setattr(CostMeter, "costs_ns", lambda _self: (1_000.0, 5_000.0))
+    threads = [(5_000_000, 3_000_000)]
+    bus, sampler = EventBus(clock=clock, wall_clock=lambda: 0), Sampler(1.0, budget=0.2)
+    meter = CostMeter(bus, sampler, run_and_wait=lambda: threads[0])
+
+    def batch(ran_ns: int, waited_ns: int) -> float:
+        clock.advance(ran_ns + waited_ns)
+        threads[0] = threads[0][0] + ran_ns, threads[0][1] + waited_ns
+        meter.account(_batch(bus, 1000), 0)
+        return sampler.rate
+
+    assert batch(10_000_000, 10_000_000) == pytest.approx((4 - 2) / 10)
+    for _ in range(20):
+        last = batch(10_000_000, 0)
+    assert last == pytest.approx((2 - 1) / 5)
+    assert batch(1_000_000, 9_000_000) == last  # too short to tell
+
+
+def test_waiting_for_a_cpu_is_told_by_the_system() -> None:
+    """What a thread has run never shrinks and is near its CPU clock; where it is not told, it is 0."""
+    before = run_and_wait_ns()
+    began = time.thread_time_ns()
+    while time.thread_time_ns() < began + 30_000_000:
+        pass
+    after = run_and_wait_ns()
+    if after != (0, 0):
+        assert 15_000_000 < after[0] - before[0] < 60_000_000
+        assert after[1] >= before[1]
+
+
+def test_calibrating_keeps_no_execution_waiting() -> None:
+    """With a budget the prices are known before anything is recorded."""
+    assert CostMeter(EventBus(), Sampler(1.0, budget=0.5))._costs is not None
+
+
+@pytest.mark.parametrize(
+    ("budget", "share"),
+    [
+        pytest.param(0.05, 0.0, id="too little even for counting"),
+        pytest.param(0.3, 0.4, id="a part"),
+        pytest.param(0.9, 1.0, id="enough"),
+    ],
+)
+def test_a_run_reads_as_many_as_the_budget_has_room_for(
+    host_of: HostOf, clock: Any, monkeypatch: pytest.MonkeyPatch, budget: float, share: float
+) -> None:
+    """Of executions of 10 us, each counted for 1 us, (10 * budget - 1) / 5 are read for 5 us."""
+    monkeypatch.setattr(CostMeter, "costs_ns", lambda _self: (1_000.0, 5_000.0))
+    bus, sampler = EventBus(clock=clock, wall_clock=lambda: 0), Sampler(1.0, budget=budget)
+    meter = CostMeter(bus, sampler, run_and_wait=lambda: (0, 0))
+    current, host = frame_variable(bus.tree), host_of(a=Calls())
+    bus.add_source(LifecycleSource(host, bus, sampler, current, lambda _id: nullcontext()))
+    bus.subscribe(Profiler(), live=False)
+    for _ in range(30_000):
+        host.execute("a", lambda: clock.advance(10_000))
+    bus.close()
+    found = meter.overhead(1)
+    assert found.records == 30_000
+    first = 1000  # before the first batch is accounted for, all are read
+    assert (found.readings - first) / (found.records - first) == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.parametrize("budget", [1e-5, None])
+def test_in_a_real_run_the_budget_decides(host_of: HostOf, budget: float | None) -> None:
+    """With next to none, hardly an execution is read after the first batch; counts are exact."""
+    host = host_of(a=Calls())
     with observe(host, profiler=Profiler(sampling_rate=1.0, cost_budget=budget)) as observation:
-        count, end = 0, time.perf_counter() + 0.5
-        while time.perf_counter() < end:
-            host.execute("a", lambda: sum(range(200)))
-            count += 1
+        for _ in range(5_000):
+            host.execute("a", int)
         assert observation.profiler is not None
         report = observation.profiler.report()
     overhead = report.overhead
-    assert overhead.records == count == report.plugins[0].execution_count
-    assert overhead.reading_ns is not None
-    assert overhead.recording_ns is not None
-    spent_ns = overhead.reading_ns + overhead.recording_ns  # without what noise adds to processing
-    assert spent_ns < 1.6 * budget * report.observed_ns
-    assert 0 < overhead.readings < 0.9 * count
+    assert overhead.records == report.plugins[0].execution_count == 5_000
+    assert overhead.readings == report.plugins[0].sampled_count
+    assert overhead.readings < 2_500 if budget else overhead.readings == 5_000

@@ -198,6 +198,7 @@ def test_hostile_registrations_are_recorded(run: Run) -> None:
     assert all(row.name.isprintable() and len(row.name) <= 500 for row in report.plugins)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize(
     ("ending", "returncode", "ended"),
     [

@@ -1,0 +1,93 @@
+"""What to do about a suite's time: for the rows that matter, with what it would save."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pluginhost.costs import CostReport, PluginKind
+from pluginhost.figures import of, short
+from pluginhost.histogram import DurationHistogram
+from pluginhost.pytest_plugin.parts import OURS
+from pluginhost.suite import FixtureCost, SuiteAdvice, SuiteReport
+
+_NOTABLE = 0.01  # of the whole: nobody does anything about less
+_ALIKE = 3.0  # times: a fixture whose slowest setups are no slower does the same each time
+_MODULES_OF_TESTS = 3
+
+
+def advice_on(costs: CostReport, suite: SuiteReport) -> tuple[SuiteAdvice, ...]:
+    """Return what can be done, what saves most first."""
+    found = [*_plugins(costs), *_fixtures(suite), *_imports(suite), *_idle(suite)]
+    return tuple(sorted(found, key=lambda each: -(each.saving_ns or 0)))
+
+
+def _plugins(costs: CostReport) -> Iterator[SuiteAdvice]:
+    for row in costs.plugins:
+        saving_ns = row.saving_ns or 0
+        if row.name in OURS or row.remedy is None or row.kind is PluginKind.CONFTEST:
+            continue
+        if saving_ns >= _NOTABLE * costs.wall_ns and not _runs_the_tests(row.name):
+            text = f"imports {short(row.import_ns)}, hooks {short(row.hooks_self_ns)}"
+            yield SuiteAdvice(
+                kind="plugin",
+                subject=row.name,
+                finding=text,
+                remedy=row.remedy,
+                saving_ns=saving_ns,
+            )
+
+
+def _runs_the_tests(name: str) -> bool:
+    """Whether a plugin's time is mostly that of tests in other processes."""
+    return name.startswith("xdist")
+
+
+def _fixtures(suite: SuiteReport) -> Iterator[SuiteAdvice]:
+    for row in suite.fixtures:
+        if row.self_ns < _NOTABLE * suite.wall_ns:
+            continue
+        if row.scope == "session" or row.setups < 2 or row.own or row.parametrized:
+            continue
+        if not _alike(row):
+            continue
+        each_ns = row.self_ns // row.setups
+        yield SuiteAdvice(
+            kind="fixture",
+            subject=row.name,
+            finding=f"set up {row.setups:,} times, {short(each_ns)} each",
+            remedy='scope="session"',
+            saving_ns=row.self_ns - each_ns,
+        )
+
+
+def _alike(row: FixtureCost) -> bool:
+    """Whether setting up takes about as long each time, so that it seems to do the same."""
+    low, high = DurationHistogram(row.histogram).quantiles_ns((0.1, 0.9))
+    return high <= _ALIKE * max(1.0, low)
+
+
+def _imports(suite: SuiteReport) -> Iterator[SuiteAdvice]:
+    for file in suite.files:
+        for each in file.imports:
+            if each.inclusive_ns >= _NOTABLE * suite.wall_ns:
+                yield SuiteAdvice(
+                    kind="import",
+                    subject=f"{file.path}: {each.module}",
+                    finding=short(each.inclusive_ns),
+                    remedy="import where used",
+                    saving_ns=each.inclusive_ns,
+                )
+                break  # what is below it is part of it
+
+
+def _idle(suite: SuiteReport) -> Iterator[SuiteAdvice]:
+    there = [worker for worker in suite.workers if worker.wall_ns]
+    whole_ns = sum(worker.wall_ns for worker in there)
+    idle_ns = sum(worker.idle_ns for worker in there)
+    if there and idle_ns >= 0.2 * whole_ns:
+        yield SuiteAdvice(
+            kind="idle",
+            subject=of(len(there), "worker"),
+            finding=f"wait {idle_ns / whole_ns:.0%} of their time",
+            remedy="fewer of them, or --dist worksteal",
+        )

@@ -1,0 +1,56 @@
+"""What can be asked of the pytest plugin, and whether it is: all that every run pays for.
+
+PYTEST_DONT_REWRITE: pytest would compile the module a second time, to rewrite assertions.
+"""
+
+import os
+import shlex
+from typing import Any
+
+ON, OFF = "--plugin-profile", "--no-plugin-profile"
+FILES = {
+    "json": "Write the profile as JSON.",
+    "html": "Write it as a page that needs nothing else.",
+    "speedscope": "Write who called whom for speedscope.app.",
+    "markdown": "Write a summary in GitHub's Markdown; it is added to a file that is there.",
+    "save": "Keep the run for 'pluginhost report' and 'pluginhost compare'.",
+    "baseline": "Compare with a run that was kept; see --plugin-profile-fail-over.",
+}
+VALUES = {
+    "fail-over": (
+        "SHARE",
+        None,
+        "Fail when a plugin, fixture or file takes so much longer than in the baseline: 10%%.",
+    ),
+    "memory": (
+        None,
+        ("rss", "exact"),
+        "Memory of each test: rss, that of the process at its end; exact, by tracemalloc (slow).",
+    ),
+    "imports": (
+        None,
+        ("estimate", "none"),
+        "Of what was imported earlier: estimate it in another process (default), or leave it.",
+    ),
+}
+FLAGS = {
+    "wall-only": "Read no CPU clock: a little faster, but waiting and working look alike.",
+    "junit": "Add properties to the file of --junit-xml.",
+}
+
+
+def is_wanted(config: Any) -> bool:
+    """Whether the command line, PYTEST_ADDOPTS or a configuration file asks for a profile.
+
+    A process that runs tests for another has its options before they are parsed.
+    """
+    if hasattr(config, "workerinput") or "plugin_profile" in vars(config.option):
+        handed = vars(config.option).get("plugin_profile")
+        if handed:
+            return True
+    words = [*shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), *config.getini("addopts")]
+    words += map(str, config.invocation_params.args)
+    found = [word for word in words if word.startswith((ON, OFF))]
+    if OFF in found and found[-1] == OFF:
+        return False
+    return bool(found) or bool(config.getini("plugin_profile"))

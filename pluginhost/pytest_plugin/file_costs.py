@@ -1,0 +1,135 @@
+"""Each test file and conftest file: its tests, collecting it, importing it and all that brings along."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pluginhost.attribution.partition import Node
+from pluginhost.calltree import EventKind
+from pluginhost.capture import ENTRY_POINT
+from pluginhost.costs import ImportCost
+from pluginhost.histogram import DurationHistogram
+from pluginhost.pytest_plugin.parts import Parts, Placed
+from pluginhost.pytest_plugin.sections import COLLECTING, REWRITING
+from pluginhost.suite import FileCost, SuitePart, SuiteTests
+
+_SHOWN_IMPORTS = 10
+
+
+class _File:
+    def __init__(self) -> None:
+        self.figures: defaultdict[str, int] = defaultdict(int)
+        self.modules: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+
+
+class FilesSeen:
+    """What call paths say of files; `root` is what their names are relative to."""
+
+    def __init__(self, parts: Parts, root: str) -> None:
+        self._root = root
+        self._files: defaultdict[str, _File] = defaultdict(_File)
+        self.elsewhere: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+        """Modules that tests and fixtures imported while they ran: inclusive and self times."""
+        for placed in parts.placed:
+            self._take(placed)
+
+    def rows(self, tests: SuiteTests, names: Sequence[str]) -> tuple[FileCost, ...]:
+        """Return a row for each of `names`, which `tests.files` count, and then the other files."""
+        of_tests: dict[str, dict[str, Any]] = {
+            name: {"tests": 0, "tests_ns": 0, "setup_ns": 0, "teardown_ns": 0, "bodies": []}
+            for name in names
+        }
+        columns = zip(tests.files, tests.self_ns, tests.setup_ns, tests.teardown_ns, strict=True)
+        for position, self_ns, setup_ns, teardown_ns in columns:
+            row = of_tests[names[position]]
+            row["tests"] += 1
+            row["tests_ns"] += self_ns
+            row["setup_ns"] += setup_ns
+            row["teardown_ns"] += teardown_ns
+            row["bodies"].append(self_ns)
+        return tuple(
+            self._row(name, of_tests.get(name, {}))
+            for name in dict.fromkeys((*names, *self._files))
+        )
+
+    def _row(self, name: str, of_tests: Mapping[str, Any]) -> FileCost:
+        found = self._files[name] if name in self._files else _File()
+        figures = found.figures
+        histogram = DurationHistogram()
+        histogram.add_all([ns for ns in of_tests.get("bodies", ()) if ns > 0])
+        return FileCost(
+            path=name,
+            conftest=Path(name).name == "conftest.py",
+            tests=of_tests.get("tests", 0),
+            tests_ns=of_tests.get("tests_ns", 0),
+            setup_ns=of_tests.get("setup_ns", 0),
+            teardown_ns=of_tests.get("teardown_ns", 0),
+            collection_ns=figures["collection_ns"],
+            import_ns=figures["import_ns"],
+            import_self_ns=figures["import_self_ns"],
+            rewriting_ns=figures["rewriting_ns"],
+            imports=slowest(found.modules),
+            histogram=histogram.buckets(),
+        )
+
+    def _take(self, placed: Iterable[Placed]) -> None:
+        """Give each import, collection and rewriting to the file that it is below."""
+        files: dict[int, str | None] = {-1: None}
+        within: set[int] = set()  # imports that are below one of the same file
+        for node, part, _ in placed:
+            record = node.record
+            file = files[node.position] = self._file_of(node, files.get(record.parent))
+            if node.apart is not None:
+                continue
+            if record.kind is EventKind.SECTION and record.hook.startswith(COLLECTING):
+                self._files[file or "."].figures["collection_ns"] += node.self_ns
+            elif record.hook == REWRITING and file is not None:
+                self._files[file].figures["rewriting_ns"] += node.self_ns
+                within.add(node.position)
+            elif record.kind is EventKind.MODULE_IMPORT and part is SuitePart.IMPORTS:
+                outermost = record.parent not in within
+                within.add(node.position)
+                if file is not None:
+                    self._import(self._files[file], node, outermost)
+                elif not record.hook.startswith(ENTRY_POINT):
+                    _count(self.elsewhere[record.hook], node)
+            elif record.parent in within:
+                within.add(node.position)
+
+    def _import(self, file: _File, node: Node, outermost: bool) -> None:
+        if outermost:
+            file.figures["import_ns"] += node.record.total_ns
+            file.figures["import_self_ns"] += node.self_ns
+        else:
+            _count(file.modules[node.record.hook], node)
+
+    def _file_of(self, node: Node, above: str | None) -> str | None:
+        hook = node.record.hook
+        if node.record.kind is EventKind.SECTION:
+            if hook.startswith(COLLECTING):
+                return hook.removeprefix(COLLECTING)
+            return None
+        if node.record.kind is not EventKind.MODULE_IMPORT:
+            return above
+        path = Path(hook)
+        if path.name == "conftest.py":
+            inside = path.is_relative_to(self._root)
+            return path.relative_to(self._root).as_posix() if inside else hook
+        return above
+
+
+def slowest(modules: Mapping[str, Sequence[int]]) -> tuple[ImportCost, ...]:
+    """Return the slowest imports, with all below them."""
+    rows = sorted(modules.items(), key=lambda item: (-item[1][0], item[0]))
+    return tuple(
+        ImportCost(module=name, inclusive_ns=total_ns, self_ns=self_ns)
+        for name, (total_ns, self_ns) in rows[:_SHOWN_IMPORTS]
+    )
+
+
+def _count(figures: list[int], node: Node) -> None:
+    figures[0] += node.record.total_ns
+    figures[1] += node.self_ns

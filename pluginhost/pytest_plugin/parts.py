@@ -1,0 +1,195 @@
+"""Which part of a suite each call path belongs to: every nanosecond to one, and to one only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from pluginhost.attribution import Parted
+from pluginhost.attribution.owners import Unit
+from pluginhost.attribution.partition import Node
+from pluginhost.calltree import EventKind
+from pluginhost.capture import CallRecord, Capture
+from pluginhost.costs import CostReport, PluginKind
+from pluginhost.pytest_plugin.sections import (
+    BODIES,
+    COLLECTING,
+    REWRITING,
+    SETTING_UP,
+    TEARING_DOWN,
+)
+from pluginhost.suite import PartCost, SuitePart
+
+OURS = ("pluginhost", "pluginhost-profile", "pluginhost.pytest_plugin")
+"""Under which names this plugin is registered."""
+
+_SECTIONS = {
+    BODIES: SuitePart.TESTS,
+    SETTING_UP: SuitePart.FIXTURES,
+    TEARING_DOWN: SuitePart.FIXTURES,
+    COLLECTING: SuitePart.COLLECTION,
+}
+_OF_PYTEST = (SuitePart.PYTEST, SuitePart.REPORTING)
+_REPORTING_MODULES = (
+    "_pytest.terminal",
+    "_pytest.terminalprogress",
+    "_pytest.junitxml",
+    "_pytest.pastebin",
+    "_pytest.reports",
+    "_pytest.faulthandler",
+)
+_REPORTING = frozenset(
+    {
+        "pytest_runtest_makereport", "pytest_runtest_logstart", "pytest_runtest_logreport",
+        "pytest_runtest_logfinish", "pytest_collectreport", "pytest_report_teststatus",
+        "pytest_report_header", "pytest_report_collectionfinish", "pytest_terminal_summary",
+        "pytest_report_to_serializable", "pytest_report_from_serializable",
+        "pytest_warning_recorded", "pytest_exception_interact",
+    }
+)  # fmt: skip
+_COLLECTION = frozenset(
+    {
+        "pytest_collection", "pytest_collect_file", "pytest_collect_directory",
+        "pytest_pycollect_makemodule", "pytest_pycollect_makeitem", "pytest_generate_tests",
+        "pytest_make_parametrize_id", "pytest_make_collect_report", "pytest_collectstart",
+        "pytest_itemcollected", "pytest_ignore_collect", "pytest_collection_modifyitems",
+        "pytest_collection_finish", "pytest_deselected", "perform_collect",
+    }
+)  # fmt: skip
+
+
+class Placed(NamedTuple):
+    """A call path with the part it belongs to, and how much of it is waiting for others."""
+
+    node: Node
+    part: SuitePart
+    idle_ns: int = 0
+
+
+class Parts:
+    """The paths of all processes, placed, and what they come to."""
+
+    def __init__(self, captures: Sequence[Capture], parted: Parted, costs: CostReport) -> None:
+        self._parted = parted
+        self._modules = {
+            plugin.name: plugin.module for manager in parted.managers for plugin in manager.plugins
+        }
+        self.placed = [
+            list(self._place(capture, part.nodes))
+            for capture, part in zip(captures, parted.parts, strict=True)
+        ]
+        """For each process, its call paths."""
+        self._captures = captures
+        self._costs = costs
+
+    def __iter__(self) -> Iterator[Placed]:
+        return (each for placed in self.placed for each in placed)
+
+    @property
+    def has_cpu(self) -> bool:
+        """Whether CPU times were read."""
+        return any(each.node.self_cpu_ns is not None for each in self)
+
+    def startup_ns(self, position: int) -> int:
+        """Return the time of one process before anything was recorded."""
+        capture = self._captures[position]
+        return capture.begun_ns - capture.spawned_ns if capture.spawned_ns is not None else 0
+
+    def idle_ns(self, position: int) -> int:
+        """Return how long one process waited for others."""
+        return sum(each.idle_ns for each in self.placed[position])
+
+    def costs(self) -> tuple[PartCost, ...]:
+        """Return all parts; they add up to the whole."""
+        self_ns: Counter[SuitePart] = Counter()
+        cpu_ns: Counter[SuitePart] = Counter()
+        for node, part, idle_ns in self:
+            if node.apart is not None or node.record.kind is EventKind.HOOK_AWAIT:
+                continue
+            self_ns[part] += node.self_ns - idle_ns
+            self_ns[SuitePart.IDLE] += idle_ns
+            if node.self_cpu_ns is not None:
+                cpu_ns[part] += node.self_cpu_ns
+        measuring = self._costs.measuring
+        cpu_ns[SuitePart.MEASURING] += measuring.processing_ns + measuring.recording_ns
+        self_ns[SuitePart.MEASURING] += measuring.total_ns
+        self_ns[SuitePart.STARTUP] += sum(map(self.startup_ns, range(len(self._captures))))
+        whole_ns = self._costs.wall_ns
+        self_ns[SuitePart.UNATTRIBUTED] = whole_ns - sum(self_ns.values())
+        left_ns = self._costs.main_cpu_ns + self._earlier_ns() - sum(cpu_ns.values())
+        cpu_ns[SuitePart.UNATTRIBUTED] = max(0, left_ns)
+        has_cpu = self.has_cpu
+        return tuple(
+            PartCost(
+                part=part,
+                self_ns=self_ns[part],
+                cpu_ns=min(cpu_ns[part], max(0, self_ns[part]))
+                if has_cpu and part is not SuitePart.STARTUP
+                else None,
+                share=self_ns[part] / whole_ns if whole_ns else 0.0,
+            )
+            for part in SuitePart
+        )
+
+    def _earlier_ns(self) -> int:
+        """Return the CPU time of what was estimated: it is not in that of the processes."""
+        return sum(
+            call.cpu_ns or 0
+            for capture in self._captures
+            for call in capture.calls
+            if call.estimated and call.parent == -1
+        )
+
+    def _place(self, capture: Capture, nodes: Sequence[Node]) -> Iterator[Placed]:
+        parts: dict[int, SuitePart] = {-1: SuitePart.PYTEST}
+        for node in nodes:
+            above = parts.get(node.record.parent, SuitePart.PYTEST)
+            part = parts[node.position] = self._part_of(node, above)
+            yield Placed(node, part, self._waited_ns(node))
+
+    def _part_of(self, node: Node, above: SuitePart) -> SuitePart:
+        record = node.record
+        if record.kind is EventKind.SECTION:
+            return next(
+                (part for name, part in _SECTIONS.items() if record.hook.startswith(name)), above
+            )
+        if node.unit in OURS:
+            return SuitePart.MEASURING
+        unit = self._parted.owners.units.get(node.unit or "")
+        if record.kind is EventKind.MODULE_IMPORT:
+            return self._part_of_import(record, unit, above)
+        if unit is not None:
+            return SuitePart.PLUGINS
+        return self._part_of_pytest(node, above)
+
+    def _part_of_import(self, record: CallRecord, unit: Unit | None, above: SuitePart) -> SuitePart:
+        """Return the part of an import: of a plugin, of a conftest or test file, or of pytest."""
+        if unit is not None and unit.kind is not PluginKind.CONFTEST:
+            return SuitePart.PLUGINS
+        if record.hook == REWRITING:
+            return SuitePart.REWRITING
+        if unit is None and record.estimated:
+            return SuitePart.STARTUP
+        if unit is None and above in _OF_PYTEST:
+            return above
+        return SuitePart.IMPORTS
+
+    def _part_of_pytest(self, node: Node, above: SuitePart) -> SuitePart:
+        """Return the part of what pytest itself does, or of what nobody does."""
+        plugin, hook = node.key
+        if not plugin:
+            return above
+        module = self._modules.get(plugin, "")
+        if hook in _REPORTING or module.startswith(_REPORTING_MODULES):
+            return SuitePart.REPORTING
+        return SuitePart.COLLECTION if hook in _COLLECTION else SuitePart.PYTEST
+
+    def _waited_ns(self, node: Node) -> int:
+        """Return how much of a call is pytest-xdist's waiting for other processes."""
+        plugin, hook = node.key
+        if not self._modules.get(plugin, "").startswith("xdist."):
+            return 0
+        if node.self_cpu_ns is None:  # it hardly does anything else in this one
+            return node.self_ns if hook == "pytest_runtestloop" else 0
+        return max(0, node.self_ns - node.self_cpu_ns)

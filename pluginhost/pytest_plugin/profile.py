@@ -1,0 +1,178 @@
+"""The plugin that records a session, and reports when it ends."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pluginhost.printable import printable
+from pluginhost.pytest_plugin.fixtures_seen import FixturesSeen
+from pluginhost.pytest_plugin.process_start import started_ns
+from pluginhost.pytest_plugin.rewriting import RewritingSource
+from pluginhost.pytest_plugin.settings import Settings
+from pluginhost.pytest_plugin.suite_capture import SuiteCapture
+from pluginhost.pytest_plugin.table import TestTable
+from pluginhost.pytest_plugin.timing import SuiteTimer
+from pluginhost.recording import CPU_GAP_NS, Recorder
+
+if TYPE_CHECKING:
+    from pluginhost.pytest_plugin.outcome import Outcome
+
+NAME = "pluginhost-profile"
+_KNOWN = ("_pytest.", "pluginhost.")
+
+
+def begin(config: Any) -> None:
+    """Record everything in this process from now on, and register who reports it."""
+    begun_ns = time.perf_counter_ns()
+    manager: Any = config.pluginmanager
+    if not manager.has_plugin(NAME):
+        manager.register(SuiteProfile(config, begun_ns), NAME)
+
+
+class SuiteProfile:
+    """Records one session; made before the other plugins, if we are asked to be that early."""
+
+    def __init__(self, config: Any, begun_ns: int) -> None:
+        self.config = config
+        self.settings = Settings.of(config)
+        self.worker: str = getattr(config, "workerinput", {}).get("workerid", "")
+        self._started_ns = started_ns(worker=hasattr(config, "workerinput"))
+        self._early = tuple(
+            printable(plugin.__name__, 300)
+            for _, plugin in config.pluginmanager.list_name_plugin()
+            if isinstance(plugin, type(time)) and not plugin.__name__.startswith(_KNOWN)
+        )
+        wall_only = self.settings.wall_only
+        self._recorder = Recorder(cpu_gap_ns=None if wall_only else CPU_GAP_NS, begun_ns=begun_ns)
+        self._table = TestTable(self.settings.memory)
+        self._fixtures = FixturesSeen(self._recorder.bus.tree)
+        self._rewriting = RewritingSource(config.pluginmanager.rewrite_hook, self._recorder.nesting)
+        self._session: Any = None
+        self._ended = "finished"
+        self._workers: list[Any] = []
+        self._outcome: Outcome | None = None
+        self._stopped = False
+        self._record()
+
+    def _record(self) -> None:
+        if self.settings.memory == "exact" and not tracemalloc.is_tracing():
+            tracemalloc.start()
+        timer = SuiteTimer(self._recorder, self._table, self._fixtures)
+        self._rewriting.start()
+        self._recorder.start()
+        self._recorder.watch(self.config.pluginmanager, through=timer.through)
+
+    def stop(self) -> None:
+        """Take everything out again."""
+        if not self._stopped:
+            self._stopped = True
+            self._rewriting.stop()
+            self._recorder.close()
+
+    def capture(self) -> SuiteCapture:
+        """Return all that was recorded in this process until now."""
+        self._table.finish()
+        capture = self._recorder.capture(self._ended)
+        table = self._table
+        markers, marker_sets = _markers(table.ids, self._session)
+        return SuiteCapture(
+            capture=capture,
+            started_ns=self._started_ns,
+            worker=self.worker,
+            fixtures=tuple(self._fixtures.seen.values()),
+            ids=tuple(table.ids),
+            outcomes=table.outcomes.tobytes(),
+            columns={name: column.tobytes() for name, column in table.columns.items()},
+            markers=markers,
+            marker_sets=marker_sets,
+            early=self._early,
+            memory=self.settings.memory,
+            bytes_per_test=table.bytes_per_test(),
+            ended=self._ended,
+        )
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_load_initial_conftests(self, early_config: Any) -> None:
+        """Step back if it turns out that nobody has asked: an option's value looked like it."""
+        if not self.settings.is_asked(early_config):
+            self.stop()
+            self.config.pluginmanager.unregister(self)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: Any) -> None:
+        """Have processes that run tests for this one record as well; say what cannot work."""
+        config.option.plugin_profile = True
+        self.settings.check()
+
+    def pytest_sessionstart(self, session: Any) -> None:
+        """Keep the session, whose tests have markers."""
+        self._session = session
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Give each test its row."""
+        if not hasattr(report, "node"):  # what another process has run, it has recorded
+            self._table.reported(report)
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Keep why the session ended early."""
+        self._ended = "interrupted"
+
+    def pytest_internalerror(self) -> None:
+        """Keep why the session ended early."""
+        self._ended = "internal error"
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: Any) -> None:
+        """Hand over what was recorded, if this process runs tests for another."""
+        stopped = session.shouldfail or session.shouldstop
+        if stopped and self._ended == "finished":
+            self._ended = printable(stopped, 200)
+        if hasattr(self.config, "workeroutput"):
+            from pluginhost.pytest_plugin.workers import hand_over
+
+            hand_over(self)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: Any) -> None:
+        """Take what a process has recorded that ran tests for this one."""
+        from pluginhost.pytest_plugin.workers import taken_from
+
+        self._workers.append(taken_from(node, error))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Show where the time went, below everything else."""
+        self._finish(terminalreporter)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        """Report what no summary has, and leave."""
+        if self._session is not None and not hasattr(self.config, "workeroutput"):
+            self._finish(self.config.pluginmanager.get_plugin("terminalreporter"))
+        self.stop()
+
+    def _finish(self, terminal: Any) -> None:
+        """Work out where the time went, once, and tell everybody who wanted to know."""
+        if self._outcome is not None or hasattr(self.config, "workeroutput"):
+            return
+        from pluginhost.pytest_plugin.outcome import Outcome
+
+        captured = self.capture()
+        self.stop()
+        self._outcome = Outcome(self.config, self.settings, terminal, self._session)
+        self._outcome.tell(captured, self._workers)
+
+
+def _markers(ids: list[str], session: Any) -> tuple[tuple[int, ...], tuple[tuple[str, ...], ...]]:
+    """Return for each test which set of markers it has, and these sets."""
+    sets: dict[tuple[str, ...], int] = {(): 0}
+    by_id = {}
+    for item in getattr(session, "items", None) or ():
+        names = tuple(sorted({printable(mark.name, 100) for mark in item.iter_markers()}))
+        by_id[printable(item.nodeid, 1000)] = sets.setdefault(names, len(sets))
+    return tuple(by_id.get(each, 0) for each in ids), tuple(sets)

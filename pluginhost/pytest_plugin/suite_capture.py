@@ -1,0 +1,51 @@
+"""What one process that runs tests leaves behind: plain figures, from which costs are worked out."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pluginhost.capture import Capture
+
+
+class FixtureSeen(msgspec.Struct, frozen=True, array_like=True):
+    """A fixture as pytest knows it; `key` is what the call tree calls it.
+
+    `base` is the node it is visible from. `own` tells that pytest itself defines it.
+    """
+
+    key: str
+    name: str
+    scope: str
+    file: str
+    module: str
+    base: str
+    own: bool = False
+    autouse: bool = False
+    parametrized: bool = False
+
+
+class SuiteCapture(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything recorded in one process of a session.
+
+    `started_ns` is when the process was started, on the clock of `capture`; None where it did
+    other things before. `worker` is what the controlling process calls it, empty for the first.
+    `columns` are the bytes of arrays of 64-bit integers of the machine, a value for each of `ids`;
+    `outcomes` are positions in `OUTCOMES`, `markers` in `marker_sets`. `early` are the names of
+    modules of plugins that were there before anything was recorded. `ended` says what ended the
+    session.
+    """
+
+    schema_version: int = 1
+    capture: Capture
+    started_ns: int | None = None
+    worker: str = ""
+    fixtures: tuple[FixtureSeen, ...] = ()
+    ids: tuple[str, ...] = ()
+    outcomes: bytes = b""
+    columns: dict[str, bytes] = {}
+    markers: tuple[int, ...] = ()
+    marker_sets: tuple[tuple[str, ...], ...] = ()
+    early: tuple[str, ...] = ()
+    memory: str = ""
+    bytes_per_test: float | None = None
+    ended: str = "finished"

@@ -1,0 +1,184 @@
+"""Captures of a session's processes in, one report out: parts that add up to the whole."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pluginhost.attribution import costs_of, parted_of
+from pluginhost.calltree import EventKind
+from pluginhost.costs import CostReport
+from pluginhost.pytest_plugin.advice import advice_on
+from pluginhost.pytest_plugin.file_costs import FilesSeen, slowest
+from pluginhost.pytest_plugin.fixture_costs import fixture_costs
+from pluginhost.pytest_plugin.parts import Parts
+from pluginhost.pytest_plugin.sections import BODIES
+from pluginhost.pytest_plugin.suite_capture import SuiteCapture
+from pluginhost.pytest_plugin.table import OUTCOMES
+from pluginhost.suite import MarkerCost, SuiteReport, SuiteTests, WorkerCost
+
+
+def reports_of(
+    captured: Sequence[SuiteCapture],
+    *,
+    command: tuple[str, ...],
+    root: Path,
+    exit_code: int | None,
+    missing: Sequence[WorkerCost] = (),
+) -> tuple[CostReport, SuiteReport]:
+    """Return what plugins cost, and where the suite's time went, in all processes together.
+
+    The first of `captured` is the process that the user has started. `missing` are those that left
+    nothing.
+    """
+    captured = [_spanned(each) for each in captured]
+    captures = [each.capture for each in captured]
+    parted = parted_of(captures, folder=str(root))
+    incomplete = tuple(f"{each.id}: {each.missing}" for each in missing)
+    costs = costs_of(
+        captures, command=command, exit_code=exit_code, incomplete=incomplete, parted=parted
+    )
+    parts = Parts(captures, parted, costs)
+    part_costs = parts.costs()
+    tests, names, marker_sets = _tests(captured, parts)
+    seen = FilesSeen(parts, str(root))
+    suite = SuiteReport(
+        pytest=pytest.__version__,
+        arguments=command[1:],
+        root=str(root),
+        wall_ns=costs.wall_ns,
+        elapsed_ns=costs.elapsed_ns,
+        cpu_ns=costs.cpu_ns,
+        parts=part_costs,
+        test_count=len(tests.ids),
+        outcomes=dict(Counter(tests.outcomes)),
+        tests=tests,
+        files=seen.rows(tests, names),
+        fixtures=fixture_costs(
+            captured, (each.node for each in parts), parted, costs.wall_ns, str(root)
+        ),
+        markers=_markers(tests, marker_sets),
+        marker_sets=marker_sets,
+        imports=slowest(seen.elsewhere),
+        workers=(*_workers(captured, parts), *missing),
+        memory=captured[0].memory,
+        bytes_per_test=max((each.bytes_per_test or 0.0 for each in captured), default=0.0) or None,
+        ended=captured[0].ended,
+        incomplete=incomplete,
+        notes=_notes(captured, costs),
+    )
+    return costs, msgspec.structs.replace(suite, advice=advice_on(costs, suite))
+
+
+def _spanned(captured: SuiteCapture) -> SuiteCapture:
+    """Return a capture whose whole begins when its process did."""
+    capture = msgspec.structs.replace(captured.capture, spawned_ns=captured.started_ns)
+    return msgspec.structs.replace(captured, capture=capture)
+
+
+def _tests(
+    captured: Sequence[SuiteCapture], parts: Parts
+) -> tuple[SuiteTests, list[str], tuple[tuple[str, ...], ...]]:
+    """Return the tests of all processes, the names of their files, and their sets of markers."""
+    files: dict[str, int] = {}
+    sets: dict[tuple[str, ...], int] = {(): 0}
+    columns: dict[str, list[int]] = {name: [] for name in ("files", "markers", "workers")}
+    ids: list[str] = []
+    outcomes: list[str] = []
+    with_workers = len(captured) > 1
+    worker = 0
+    for position, suite in enumerate(captured):
+        ids += suite.ids
+        outcomes += (OUTCOMES[code] for code in suite.outcomes)
+        columns["files"] += (
+            files.setdefault(each.partition("::")[0], len(files)) for each in suite.ids
+        )
+        own = [sets.setdefault(names, len(sets)) for names in suite.marker_sets]
+        columns["markers"] += (own[each] for each in suite.markers)
+        if with_workers and suite.worker:
+            columns["workers"] += [worker] * len(suite.ids)
+            worker += 1
+        for name, raw in suite.columns.items():
+            values = array("q", raw)
+            if name == "self_ns":
+                values = _without_recording(values, parts, position)
+            columns.setdefault(name, []).extend(values)
+    if not parts.has_cpu:
+        columns["cpu_ns"] = []
+    tests = SuiteTests(
+        ids=tuple(ids),
+        outcomes=tuple(outcomes),
+        **{name: tuple(values) for name, values in columns.items()},
+    )
+    return tests, list(files), tuple(sets)
+
+
+def _without_recording(values: array[int], parts: Parts, position: int) -> array[int]:
+    """Return the times of bodies without what recording them cost: they add up to their part."""
+    bodies = [each.node for each in parts.placed[position] if _is_body(each.node.record)]
+    calls = sum(node.record.count for node in bodies)
+    whole_ns = sum(node.self_ns for node in bodies if node.apart is None)
+    raw_ns = sum(values)
+    if not calls or raw_ns <= whole_ns:
+        return values
+    each_ns = (raw_ns - whole_ns) // calls
+    lower = array("q", (max(0, ns - each_ns) for ns in values))
+    rest = sum(lower) - whole_ns
+    if lower:
+        longest = max(range(len(lower)), key=lower.__getitem__)
+        lower[longest] = max(0, lower[longest] - rest)
+    return lower
+
+
+def _is_body(record: object) -> bool:
+    kind, hook = getattr(record, "kind", None), getattr(record, "hook", None)
+    return kind is EventKind.SECTION and hook == BODIES
+
+
+def _markers(tests: SuiteTests, sets: Sequence[tuple[str, ...]]) -> tuple[MarkerCost, ...]:
+    rows: dict[str, list[int]] = {}
+    cpu = tests.cpu_ns or (0,) * len(tests.ids)
+    for position, self_ns, cpu_ns in zip(tests.markers, tests.self_ns, cpu, strict=True):
+        for name in sets[position]:
+            row = rows.setdefault(name, [0, 0, 0])
+            row[0] += 1
+            row[1] += self_ns
+            row[2] += cpu_ns
+    found = [
+        MarkerCost(name=name, tests=count, self_ns=ns, cpu_ns=cpu_ns if tests.cpu_ns else None)
+        for name, (count, ns, cpu_ns) in rows.items()
+    ]
+    return tuple(sorted(found, key=lambda row: (-row.self_ns, row.name)))
+
+
+def _workers(captured: Sequence[SuiteCapture], parts: Parts) -> list[WorkerCost]:
+    return [
+        WorkerCost(
+            id=suite.worker,
+            pid=suite.capture.pid,
+            tests=len(suite.ids),
+            wall_ns=suite.capture.ended_ns - (suite.started_ns or suite.capture.observed_ns),
+            startup_ns=parts.startup_ns(position),
+            idle_ns=parts.idle_ns(position),
+        )
+        for position, suite in enumerate(captured)
+        if suite.worker
+    ]
+
+
+def _notes(captured: Sequence[SuiteCapture], costs: CostReport) -> tuple[str, ...]:
+    notes = ["what comes after this report, ending pytest and the interpreter, is not in it"]
+    if captured[0].started_ns is None:
+        notes.append("pytest is part of another program: counted from when pluginhost was loaded")
+    else:
+        notes.append("when the process was started is known to some 10 ms")
+    if captured[0].memory == "rss":
+        notes.append("memory: the resident set of the whole process at the end of each test")
+    elif captured[0].memory == "exact":
+        notes.append("memory: what Python allocated (tracemalloc); times are longer for it")
+    return (*notes, *costs.notes)

@@ -1,0 +1,50 @@
+"""The section in pytest's own terminal: its colours, its width, its ways of being quiet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pluginhost.printable import printable
+from pluginhost.rendering import Line, suite_lines
+from pluginhost.report import Report
+
+_MARKUP: dict[str, dict[str, bool]] = {
+    "title": {"bold": True},
+    "head": {"bold": True},
+    "bad": {"red": True},
+    "good": {"green": True},
+    "dim": {"light": True},
+    "bar": {"cyan": True},
+}
+
+
+class Terminal:
+    """Writes to a terminal reporter, or to nobody where there is none."""
+
+    def __init__(self, reporter: Any) -> None:
+        self._reporter = reporter
+
+    def show(self, report: Report) -> None:
+        """Write the section about a report."""
+        if self._reporter is None or report.suite is None or report.costs is None:
+            return
+        verbosity = self._reporter.verbosity
+        if verbosity >= 0:
+            self._reporter.write_sep("=", "where the time went (pluginhost)")
+        for line in suite_lines(report.costs, report.suite, verbosity=verbosity):
+            self._line(line)
+
+    def said(self, text: str) -> None:
+        """Write what was done."""
+        if self._reporter is not None and self._reporter.verbosity >= 0:
+            self._reporter.write_line(f"pluginhost: {printable(text, 500)}")
+
+    def failed(self, text: str) -> None:
+        """Write what went wrong."""
+        if self._reporter is not None:
+            self._reporter.write_line(f"pluginhost: {printable(text, 500)}", red=True)
+
+    def _line(self, line: Line) -> None:
+        for text, style in line:
+            self._reporter.write(text, **_MARKUP.get(style, {}))
+        self._reporter.write_line("")

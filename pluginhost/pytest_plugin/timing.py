@@ -1,0 +1,195 @@
+"""Bodies of tests, fixtures and collection on record: sections of the same call tree as the hooks.
+
+Some of pytest's own implementations contain what others wrote: a test's body, a fixture's function,
+the collecting of a file. In place of the implementation, the tree gets what it contains.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pluggy
+import pytest
+from _pytest.unittest import TestCaseFunction
+
+from pluginhost.calltree import CallPath, CallSite, EventKind
+from pluginhost.events import CPU_SHIFT, Detail, Failure, Status
+from pluginhost.instrumentation.calls import named_like
+from pluginhost.instrumentation.tap import Timed
+from pluginhost.pytest_plugin.fixtures_seen import FixturesSeen
+from pluginhost.pytest_plugin.sections import BODIES, COLLECTING
+from pluginhost.pytest_plugin.table import TestTable
+from pluginhost.recording import Recorder
+
+Function = Callable[..., Any]
+_FAILED = Failure(Status.ERROR, None, None)
+
+
+class SuiteTimer:
+    """Times the implementations of a manager, and sections of those that contain a suite's own."""
+
+    def __init__(self, recorder: Recorder, table: TestTable, fixtures: FixturesSeen) -> None:
+        self._recorder = recorder
+        self._nesting = recorder.nesting
+        self._table = table
+        self._fixtures = fixtures
+        self._bodies = self._site(BODIES)
+        self._below: dict[CallPath, int] = {}
+
+    def through(self, timed: Timed) -> Timed:
+        """Return what times like `timed`, but for the implementations that contain others' work."""
+
+        def special(impl: pluggy.HookImpl, hook: str) -> Function:
+            if impl.wrapper or impl.hookwrapper:
+                return timed(impl, hook)
+            module = getattr(impl.function, "__module__", "")
+            if hook == "pytest_pyfunc_call":
+                body = named_like(self._body(impl.function), impl.function)
+                if module == "_pytest.python":
+                    return body
+                mine: Any = copy.copy(impl)
+                mine.function = body
+                return timed(mine, hook)
+            make = _CONTAINING.get((hook, module))
+            plain = timed(impl, hook)
+            if make is None:
+                return plain
+            return named_like(make(self, plain, impl.function), impl.function)
+
+        return special
+
+    def _body(self, function: Function) -> Any:
+        """Return `function`, which may run the body of a test; else it returns None."""
+        enter, ended = self._nesting.enter, self._body_ended
+        site = self._bodies
+
+        def timed(item: Any) -> Any:
+            __tracebackhide__ = True
+            entered = enter(site)
+            try:
+                result = function(item)
+            except BaseException:
+                ended(entered, failed=True)
+                raise
+            if result is None:
+                self._nesting.leave(entered)
+            else:
+                ended(entered)
+            return result
+
+        return timed
+
+    def _other_test(self, plain: Function, function: Function) -> Any:
+        """Return `function` with the body on record of a test that is no plain Python function."""
+        enter, ended, site = self._nesting.enter, self._body_ended, self._bodies
+        of_unittest, python_test = TestCaseFunction, pytest.Function
+
+        def timed(item: Any) -> Any:
+            __tracebackhide__ = True
+            if isinstance(item, python_test) and not isinstance(item, of_unittest):
+                return plain(item)
+            entered = enter(site)
+            try:
+                result = function(item)
+            except BaseException:
+                ended(entered, failed=True)
+                raise
+            ended(entered)
+            return result
+
+        return timed
+
+    def _body_ended(self, entered: tuple[Any, ...], *, failed: bool = False) -> None:
+        journal, duration_ns, cpu_ns = self._nesting.leave(entered)
+        path = entered[2]
+        self_ns = duration_ns
+        if path:  # something was called from a body, perhaps from this one
+            below_ns = sum(map(self._recorder.total_ns, path.values()))
+            self_ns -= below_ns - self._below.get(path, 0)
+            self._below[path] = below_ns
+        self._table.ran(duration_ns, max(0, self_ns), cpu_ns)
+        if failed:
+            journal.extend((duration_ns, Detail(_FAILED, cpu_ns=cpu_ns)))
+        else:
+            journal.extend((duration_ns, (cpu_ns - duration_ns) << CPU_SHIFT))
+
+    def _fixture(self, plain: Function, function: Function) -> Any:
+        """Return `function` with what it sets up on record, and what that tears down."""
+        nesting, sites_of = self._nesting, self._fixtures.sites
+        enter = nesting.enter
+
+        def timed(fixturedef: Any, request: Any) -> Any:
+            __tracebackhide__ = True
+            sites = sites_of(fixturedef)
+            if sites is None:
+                return plain(fixturedef, request)
+            teardown = _Teardown(nesting, sites[1])
+            fixturedef.addfinalizer(teardown.end)  # the first to be added is the last to be called
+            entered, failed = enter(sites[0]), None
+            try:
+                return function(fixturedef, request)
+            except BaseException as error:
+                failed = error
+                raise
+            finally:
+                self._left(entered, failed)
+                failed = None
+                fixturedef.addfinalizer(teardown.begin)
+
+        return timed
+
+    def _collecting(self, _plain: Function, function: Function) -> Any:
+        """Return `function` with the collecting of each file on record."""
+        enter = self._nesting.enter
+
+        def timed(collector: Any) -> Any:
+            __tracebackhide__ = True
+            file = collector.nodeid.partition("::")[0] or "."
+            entered = enter(self._site(COLLECTING + file[:400]))
+            try:
+                return function(collector)
+            finally:
+                self._left(entered)
+
+        return timed
+
+    def _left(self, entered: tuple[Any, ...], failed: BaseException | None = None) -> None:
+        journal, duration_ns, cpu_ns = self._nesting.leave(entered)
+        if failed is not None and not isinstance(failed, pytest.skip.Exception):
+            journal.extend((duration_ns, Detail(_FAILED, cpu_ns=cpu_ns)))
+        else:
+            journal.extend((duration_ns, (cpu_ns - duration_ns) << CPU_SHIFT))
+
+    def _site(self, name: str) -> CallSite:
+        return self._recorder.bus.tree.site(EventKind.SECTION, "", name)
+
+
+_CONTAINING: dict[tuple[str, str], Callable[[SuiteTimer, Function, Function], Any]] = {
+    ("pytest_runtest_call", "_pytest.runner"): SuiteTimer._other_test,
+    ("pytest_fixture_setup", "_pytest.fixtures"): SuiteTimer._fixture,
+    ("pytest_make_collect_report", "_pytest.runner"): SuiteTimer._collecting,
+}
+
+
+class _Teardown:
+    """Stands around the finalizers that a fixture added while it was set up."""
+
+    __slots__ = ("_entered", "_nesting", "_site")
+
+    def __init__(self, nesting: Any, site: CallSite) -> None:
+        self._nesting = nesting
+        self._site = site
+        self._entered: tuple[Any, ...] | None = None
+
+    def begin(self) -> None:
+        """Is called before them."""
+        self._entered = self._nesting.enter(self._site)
+
+    def end(self) -> None:
+        """Is called after them."""
+        entered, self._entered = self._entered, None
+        if entered is not None:
+            journal, duration_ns, cpu_ns = self._nesting.leave(entered)
+            journal.extend((duration_ns, (cpu_ns - duration_ns) << CPU_SHIFT))

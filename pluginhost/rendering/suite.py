@@ -1,0 +1,229 @@
+"""Where a suite's time went: the answer first, the rows that matter, and what to do about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from pluginhost.costs import CostReport, PluginCost, PluginKind
+from pluginhost.figures import apportioned, duration, of, short
+from pluginhost.printable import fitted, printable, width_of
+from pluginhost.rendering.lines import WIDTH, Line, labelled, paragraph, plain, within_width
+from pluginhost.suite import FixtureCost, SuiteAdvice, SuitePart, SuiteReport
+
+_NAMES = {SuitePart.PYTEST: "pytest itself", SuitePart.STARTUP: "startup"}
+_NOTABLE = 0.005
+_ROWS = {"tests": 3, "fixtures": 3, "plugins": 3, "imports": 2}
+_MORE_ROWS = {"tests": 20, "fixtures": 20, "plugins": 20, "imports": 20}
+_ADVICE, _MORE_ADVICE = 5, 20
+_NAME_WIDTH = 42
+_BY_KIND = {"plugin": "plugins", "fixture": "fixtures", "import": "imports"}
+
+
+class _Row(NamedTuple):
+    kind: str
+    name: str
+    self_ns: int
+    waiting_ns: int | None
+    times: int
+
+
+def suite_text(costs: CostReport, suite: SuiteReport, *, verbosity: int = 0) -> str:
+    """Return where a suite's time went as plain text."""
+    return plain(suite_lines(costs, suite, verbosity=verbosity))
+
+
+def suite_lines(costs: CostReport, suite: SuiteReport, *, verbosity: int = 0) -> Iterator[Line]:
+    """Yield one line, at most 24, or all there is: for a verbosity below, of and above 0."""
+    lines = _quiet(suite) if verbosity < 0 else _lines(costs, suite, more=verbosity > 0)
+    return map(within_width, lines)
+
+
+def answer(suite: SuiteReport) -> str:
+    """Return the whole in a sentence: the parts that matter, the largest first, 100 % in all."""
+    shares = apportioned([max(0, each.self_ns) for each in suite.parts], 100)
+    pairs = list(zip(shares, suite.parts, strict=True))
+    said = [(n, each) for n, each in pairs if n and each.part is not SuitePart.UNATTRIBUTED]
+    said.sort(key=lambda pair: -pair[0])
+    texts = [f"{n} % {_NAMES.get(each.part, each.part.value)}" for n, each in said]
+    rest = next(n for n, each in pairs if each.part is SuitePart.UNATTRIBUTED)
+    return ", ".join([*texts, f"{rest} % unattributed"])
+
+
+def _quiet(suite: SuiteReport) -> Iterator[Line]:
+    text = f"{duration(suite.elapsed_ns)}: {answer(suite)}"
+    yield ((fitted(text, WIDTH).rstrip(), ""),)
+
+
+def _lines(costs: CostReport, suite: SuiteReport, *, more: bool) -> Iterator[Line]:
+    yield from paragraph(answer(suite), "title")
+    yield from paragraph(_whole(suite), "dim")
+    for text in suite.incomplete:
+        yield from paragraph(f"! missing: {text}", "bad", indent=2)
+    rows = list(_rows(costs, suite, _MORE_ROWS if more else _ROWS))
+    if rows:
+        yield ((f"{'':<10}{'':<{_NAME_WIDTH}}{'times':>7}{'self':>9}{'waits':>7}{'%':>5}", "head"),)
+    for row in rows:
+        yield _cells(row, suite.wall_ns)
+    yield from _advice(suite.advice, _MORE_ADVICE if more else _ADVICE)
+    if more:
+        yield from _parts(suite)
+        yield from _files(suite)
+        yield from _markers(suite)
+    yield from _workers(suite, more=more)
+    yield from _measuring(costs, suite, more=more)
+
+
+def _whole(suite: SuiteReport) -> str:
+    """Return what the shares are of."""
+    text = f"of {duration(suite.wall_ns)}"
+    if suite.workers:
+        there = sum(1 for worker in suite.workers if worker.wall_ns)
+        text += f" in {of(1 + there, 'process').replace('processs', 'processes')}"
+        text += f" ({duration(suite.elapsed_ns)} for you)"
+    text += f", {of(suite.test_count, 'test')}"
+    if any(part.cpu_ns is not None for part in suite.parts):
+        text += f"; CPU {duration(suite.cpu_ns)}"
+    return text
+
+
+def _rows(costs: CostReport, suite: SuiteReport, limits: dict[str, int]) -> Iterator[_Row]:
+    """Yield the rows of all kinds that are worth a look, each kind's costliest first."""
+    least_ns = _NOTABLE * suite.wall_ns
+    kinds = {
+        "tests": _tests(suite),
+        "fixtures": [_fixture(row) for row in suite.fixtures],
+        "plugins": [_plugin(row, suite) for row in _others(costs)],
+        "imports": _imports(suite),
+    }
+    for kind, rows in kinds.items():
+        rows.sort(key=lambda row: -row.self_ns)
+        yield from [row for row in rows if row.self_ns >= least_ns][: limits[kind]]
+
+
+def _tests(suite: SuiteReport) -> list[_Row]:
+    tests = suite.tests
+    longest = sorted(range(len(tests.ids)), key=tests.self_ns.__getitem__, reverse=True)[:20]
+    return [
+        _Row(
+            "test",
+            tests.ids[n],
+            tests.self_ns[n],
+            tests.self_ns[n] - tests.cpu_ns[n] if tests.cpu_ns else None,
+            1,
+        )
+        for n in longest
+    ]
+
+
+def _fixture(row: FixtureCost) -> _Row:
+    where = "pytest" if row.own else row.owner or row.defined_in
+    waiting_ns = None if row.cpu_ns is None else row.self_ns - row.cpu_ns
+    return _Row("fixture", f"{row.name} ({where})", row.self_ns, waiting_ns, row.setups)
+
+
+def _others(costs: CostReport) -> list[PluginCost]:
+    """Return the plugins but for this one."""
+    return [row for row in costs.plugins if not row.name.startswith("pluginhost")]
+
+
+def _plugin(row: PluginCost, suite: SuiteReport) -> _Row:
+    self_ns = row.hooks_self_ns if row.kind is PluginKind.CONFTEST else row.self_ns
+    if row.distribution == "pytest-xdist":
+        self_ns = max(0, self_ns - suite.part(SuitePart.IDLE).self_ns)
+    name = f"{row.name} {row.version}" if row.version else row.name
+    waiting_ns = None if row.cpu_ns is None else max(0, self_ns - row.cpu_ns)
+    return _Row("plugin", name, self_ns, waiting_ns, row.calls)
+
+
+def _imports(suite: SuiteReport) -> list[_Row]:
+    return [_Row("import", file.path, file.import_ns, None, 1) for file in suite.files]
+
+
+def _cells(row: _Row, whole_ns: int) -> Line:
+    waiting_ns = row.waiting_ns or 0
+    waits = short(waiting_ns) if waiting_ns > row.self_ns / 20 else ""
+    share = 100 * row.self_ns / whole_ns if whole_ns else 0.0
+    figures = f"{row.times:>7,}{short(row.self_ns):>9}"
+    figures += f"{waits:>7}{share:>5.1f}"
+    name = printable(row.name, 300)
+    if row.kind == "test" and width_of(name) > _NAME_WIDTH - 1:
+        name = "..." + name[-(_NAME_WIDTH - 4) :]  # which test it is stands at the end
+    return ((f"{row.kind:<10}{fitted(name, _NAME_WIDTH - 1)} ", ""), (figures, ""))
+
+
+def _advice(advice: Sequence[SuiteAdvice], shown: int) -> Iterator[Line]:
+    if not advice:
+        return
+    yield (("What to do (savings predicted)", "head"),)
+    for each in advice[:shown]:
+        saving = "" if each.saving_ns is None else f"{short(each.saving_ns):>8} "
+        text = f"{printable(each.subject, 40)}: {each.finding}"
+        remedy = f" -> {printable(each.remedy, 60)}"
+        left = WIDTH - len(saving) - width_of(remedy)
+        if left < 20:
+            remedy, left = fitted(remedy, WIDTH - len(saving) - 20), 20
+        yield ((saving, "good"), (fitted(text, left).rstrip(), ""), (remedy, ""))
+    if len(advice) > shown:
+        yield ((f"{'':>8} ... and {len(advice) - shown} more: -v", "dim"),)
+
+
+def _parts(suite: SuiteReport) -> Iterator[Line]:
+    yield ()
+    yield ((f"{'part':<20}{'self':>10}{'CPU':>10}{'%':>8}", "head"),)
+    shares = apportioned([max(0, each.self_ns) for each in suite.parts], 1000)
+    for each, share in zip(suite.parts, shares, strict=True):
+        cpu = "-" if each.cpu_ns is None else short(each.cpu_ns)
+        name = _NAMES.get(each.part, each.part.value)
+        yield ((f"{name:<20}{short(each.self_ns):>10}{cpu:>10}{share / 10:>8.1f}", ""),)
+    yield ((f"{'in all':<20}{short(suite.wall_ns):>10}{'':>10}{sum(shares) / 10:>8.1f}", "title"),)
+
+
+def _files(suite: SuiteReport) -> Iterator[Line]:
+    rows = sorted(suite.files, key=lambda row: -(row.tests_ns + row.import_ns + row.collection_ns))
+    yield ()
+    heading = f"{'tests':>7}{'bodies':>9}{'setups':>9}{'import':>9}{'collect':>9}"
+    yield ((f"{'file':<37}{heading}", "head"),)
+    for row in rows[:20]:
+        cells = (row.tests_ns, row.setup_ns + row.teardown_ns, row.import_ns, row.collection_ns)
+        figures = "".join(f"{short(ns):>9}" for ns in cells)
+        yield ((f"{fitted(row.path, 36)} {row.tests:>7,}{figures}", ""),)
+        for each in row.imports[:1]:
+            if each.inclusive_ns >= _NOTABLE * suite.wall_ns:
+                text = f"  imports {printable(each.module, 40)}, {short(each.inclusive_ns)}"
+                yield ((text, "dim"),)
+
+
+def _markers(suite: SuiteReport) -> Iterator[Line]:
+    for row in suite.markers[:10]:
+        text = f"{of(row.tests, 'test')}, {duration(row.self_ns)}"
+        yield ((f"marker {printable(row.name, 40)}: {text}", ""),)
+
+
+def _workers(suite: SuiteReport, *, more: bool) -> Iterator[Line]:
+    there = [worker for worker in suite.workers if worker.wall_ns]
+    if not there:
+        return
+    if not more:
+        waits = ", ".join(f"{w.id} {w.idle_ns / w.wall_ns:.0%}" for w in there)
+        yield from paragraph(f"workers idle: {waits}", indent=2)
+        return
+    yield ((f"{'worker':<12}{'tests':>8}{'in all':>10}{'starting':>10}{'idle':>10}", "head"),)
+    for each in there:
+        cells = "".join(f"{short(ns):>10}" for ns in (each.wall_ns, each.startup_ns, each.idle_ns))
+        yield ((f"{printable(each.id, 12):<12}{each.tests:>8,}{cells}", ""),)
+
+
+def _measuring(costs: CostReport, suite: SuiteReport, *, more: bool) -> Iterator[Line]:
+    whole_ns = suite.part(SuitePart.MEASURING).self_ns
+    text = f"measuring cost {duration(whole_ns)}"
+    if suite.bytes_per_test is not None:
+        text += f", and {suite.bytes_per_test:.0f} bytes a test"
+    if not more:
+        estimated = any("importing them again" in note for note in costs.notes)
+        text += "; early imports are estimated, -p pluginhost has them exact" if estimated else ""
+        yield from paragraph(text + "; -v shows more", "dim", indent=2)
+        return
+    yield from paragraph(text, "dim", indent=2)
+    for note in suite.notes:
+        yield from labelled("note", note)
