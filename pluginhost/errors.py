@@ -126,6 +126,12 @@ class ReportFileError(PluginHostError):
     docs_slug = "reportfileerror"
 
 
+class MissingExtraError(PluginHostError):
+    """Something was asked for that needs a library which is not installed."""
+
+    docs_slug = "missingextraerror"
+
+
 class HistoryError(PluginHostError):
     """A history cannot be opened, read or written, or is not what it should be."""
 

@@ -38,8 +38,8 @@ class ChangePoint(msgspec.Struct, frozen=True, kw_only=True):
     """From one point on, a metric of a plugin has another level.
 
     `position` is the index of the first point at the new level. `ratio` is the median after over
-    the median before, None where that was 0. `p_value` is that of the Mann-Whitney U test between the two levels, corrected for
-    the number of plugins and change points that were looked at together. `version_before` and
+    the median before, None where that was 0. `p_value` is that of the Mann-Whitney U test between
+    the two levels, corrected for the number of plugins and change points that were looked at together. `version_before` and
     `version_after` differ where the plugin's own version changed there; where it did not, something
     else did.
     """
@@ -120,11 +120,12 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
     """Something in the live stream that is not as it was before, in the same process.
 
     From `first_timestamp_ns` to `last_timestamp_ns`, `count` executions were concerned. `usual` and
-    `seen` are durations in ns, or error rates where the kind is `failing`. `score` is how many robust standard
-    deviations away that is, the largest that was seen.
+    `seen` are durations in ns, or error rates where the kind is `failing`. `score` is how many robust
+    standard deviations away that is, the largest that was seen.
     """
 
     plugin: str
+    hook: str = "execute"
     kind: AnomalyKind
     first_timestamp_ns: int
     last_timestamp_ns: int
@@ -132,4 +133,3 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
     usual: float
     seen: float
     score: float
-    version: str | None = None

@@ -50,7 +50,6 @@ def engine_of(place: Place, *, writing: bool, mode: str | None = None) -> Engine
     engine = create_engine(place.url, poolclass=NullPool, connect_args={"timeout": BUSY_S})
     chosen = mode or journal_mode()
 
-    @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions begin where we say so, see below
         pragmas = ["PRAGMA cache_size=-8000"]
@@ -71,10 +70,11 @@ def engine_of(place: Place, *, writing: bool, mode: str | None = None) -> Engine
         finally:
             cursor.close()
 
-    @event.listens_for(engine, "begin")
     def begun(connection: Any) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", begun)
     return engine
 
 

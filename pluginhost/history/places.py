@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from pluginhost.errors import HistoryError
+from pluginhost.extras import require
 
 VARIABLE = "PLUGINHOST_HISTORY"
 """The environment variable that names the history where nobody else does."""
@@ -25,19 +26,21 @@ class Place(msgspec.Struct, frozen=True):
 
     @property
     def shown(self) -> str:
-        """How it is called in messages: never with a password."""
+        """How it is called in messages: as seen from the working folder, never with a password."""
         if self.file is not None:
+            with suppress(OSError, ValueError):  # the folder is gone, or the file is elsewhere
+                return str(self.file.relative_to(Path.cwd()))
             return str(self.file)
         from sqlalchemy import make_url
 
-        return make_url(self.url).render_as_string(hide_password=True)
+        return str(make_url(self.url).render_as_string(hide_password=True))
 
 
 def place_of(where: str | Path | None = None) -> Place:
     """Return the history that is meant: a path, `sqlite:///PATH`, `postgresql://...`, or the default.
 
     None means what `PLUGINHOST_HISTORY` says, else the default file. Raises `HistoryError` for
-    another database, or where an extra is missing.
+    another database, `MissingExtraError` where an extra is missing.
     """
     require("sqlalchemy", "alembic", extra="history")
     text = str(where) if where else os.environ.get(VARIABLE, "")
@@ -55,17 +58,6 @@ def place_of(where: str | Path | None = None) -> Place:
         f"a history cannot be in {scheme}://...",
         remedy="give a file, sqlite:///FILE, or postgresql://USER@HOST/DATABASE",
     )
-
-
-def require(*modules: str, extra: str) -> None:
-    """Raise `HistoryError`, which names the extra, unless these modules can be imported."""
-    for module in modules:
-        try:
-            import_module(module)
-        except ImportError as error:
-            raise HistoryError(
-                f"{module} is not installed", remedy=f"pip install 'pluginhost[{extra}]'"
-            ) from error
 
 
 def _default_file() -> Path:

@@ -83,7 +83,7 @@ class History:
             counted = connection.execute(
                 select(RUN_PLUGINS.c.run, func.count()).group_by(RUN_PLUGINS.c.run)
             )
-            counts: dict[int, int] = dict(counted.tuples().all())
+            counts: dict[int, int] = {int(run): int(n) for run, n in counted}
         return tuple(_run(row, counts.get(row["number"], 0)) for row in rows)
 
     def plugins(self, *, name: str | None = None) -> tuple[PluginTotals, ...]:
@@ -164,6 +164,7 @@ class History:
         return tuple(
             Anomaly(
                 plugin=shown_name(row["plugin"]),
+                hook=shown_name(row["hook"]),
                 kind=AnomalyKind(row["kind"]),
                 first_timestamp_ns=row["first_ns"],
                 last_timestamp_ns=row["last_ns"],
@@ -172,17 +173,19 @@ class History:
             for row in rows
         )
 
-    def resolve(self, reference: str, *, name: str | None = None) -> tuple[StoredRun, ...]:
-        """Return the runs that `reference` means, the oldest first.
+    def resolve(
+        self, reference: str, *, name: str | None = None, but: int | None = None
+    ) -> tuple[StoredRun, ...]:
+        """Return the runs that `reference` means, the oldest first, of one name, without number `but`.
 
         It is `last` or `last:N`, `branch:NAME` or `branch:NAME:N` (the newest of a branch),
         `revision:HEX`, or the number or the beginning of the id of a run.
         """
         kind, _, rest = reference.partition(":")
-        runs = self.runs(name=name)
+        runs = [run for run in self.runs(name=name) if run.number != but]
         last = _REFERENCE.fullmatch(reference)
         if last is not None:
-            chosen = runs[: int(last["count"] or 1)]
+            chosen = tuple(runs[: int(last["count"] or 1)])
         elif kind == "branch":
             branch, _, count = rest.rpartition(":")
             if not count.isdigit():
@@ -272,7 +275,8 @@ class History:
         if run is not None:
             query = query.where(ROLLUPS.c.run == run)
         with self._asking() as connection:
-            return connection.execute(query).mappings().all()
+            rows: Sequence[RowMapping] = connection.execute(query).mappings().all()
+            return rows
 
     def _all_described(self) -> Iterator[tuple[tuple[int, str], RowMapping]]:
         with self._asking() as connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from sqlalchemy import Table, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -142,6 +143,7 @@ class Store:
             {
                 "run": run,
                 "plugin": stored_name(found.plugin),
+                "hook": stored_name(found.hook),
                 "kind": found.kind.value,
                 "first_ns": stored_count(found.first_timestamp_ns),
                 "last_ns": stored_count(found.last_timestamp_ns),
@@ -191,11 +193,10 @@ class Store:
             values |= {"lost": sum(lost.values()), "lost_reasons": json.dumps(dict(lost))}
         self.connection.execute(update(RUNS).where(RUNS.c.number == run).values(**values))
 
-    def _insert(self, table: Table) -> sqlite.Insert:
+    def _insert(self, table: Table) -> Any:
         """Return an insert that may say what to do about a conflict, in words that both know."""
-        if self.connection.dialect.name == "postgresql":
-            return postgresql.insert(table)  # type: ignore[return-value]
-        return sqlite.insert(table)
+        dialect = postgresql if self.connection.dialect.name == "postgresql" else sqlite
+        return dialect.insert(table)
 
 
 _EMPTY = dict.fromkeys(("version", "distribution", "state", "self_ns", "import_ns"))

@@ -125,6 +125,7 @@ ANOMALIES = Table(
     METADATA,
     Column("run", BigInteger, primary_key=True),
     Column("plugin", Text, primary_key=True),
+    Column("hook", Text, primary_key=True),
     Column("kind", Text, primary_key=True),
     Column("first_ns", BigInteger, primary_key=True),
     Column("last_ns", BigInteger, nullable=False),

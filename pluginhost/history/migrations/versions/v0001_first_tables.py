@@ -44,6 +44,10 @@ def upgrade() -> None:
         sa.Column("self_ns", sa.BigInteger),
         sa.Column("import_ns", sa.BigInteger),
     )
+    _create_what_occurs(big)
+
+
+def _create_what_occurs(big: sa.BigInteger) -> None:
     op.create_table(
         "occurrences",
         sa.Column("id", big, primary_key=True, autoincrement=False),

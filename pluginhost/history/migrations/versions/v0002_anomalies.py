@@ -15,6 +15,7 @@ def upgrade() -> None:
         "anomalies",
         sa.Column("run", sa.BigInteger, primary_key=True),
         sa.Column("plugin", sa.Text, primary_key=True),
+        sa.Column("hook", sa.Text, primary_key=True),
         sa.Column("kind", sa.Text, primary_key=True),
         sa.Column("first_ns", sa.BigInteger, primary_key=True),
         sa.Column("last_ns", sa.BigInteger, nullable=False),
