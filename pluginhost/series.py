@@ -39,7 +39,8 @@ class ChangePoint(msgspec.Struct, frozen=True, kw_only=True):
 
     `position` is the index of the first point at the new level. `ratio` is the median after over
     the median before, None where that was 0. `p_value` is that of the Mann-Whitney U test between
-    the two levels, corrected for the number of plugins and change points that were looked at together. `version_before` and
+    the two levels, corrected for the number of plugins and change points that were looked at together.
+    `version_before` and
     `version_after` differ where the plugin's own version changed there; where it did not, something
     else did.
     """

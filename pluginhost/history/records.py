@@ -30,7 +30,8 @@ class StoredRun(msgspec.Struct, frozen=True, kw_only=True):
     """One run in a history; `number` is its place in the order in which runs came in.
 
     `origin` is `observed` (kept while it happened) or `saved` (recorded from a file); only the latter
-    have a whole report. `ended_timestamp_ns` is None for a run that was not ended in an orderly way, or goes on.
+    have a whole report. `ended_timestamp_ns` is None for a run that was not ended in an
+    orderly way, or goes on.
     `lost_count` occurrences could not be kept, for the reasons in `lost`.
     """
 
