@@ -43,8 +43,8 @@ def levels_of(
     penalty of the logarithm of the length. One is kept when the Mann-Whitney U test between the levels
     beside it, exact where there are few runs, corrected for the number of candidates in all series
     (Holm 1979), is under `alpha`, and the median moves by `min_effect` and by `min_difference` at
-    least. Runs are taken as independent: where a slow machine stays slow for some runs, that is a change of level.
-    Needs the extra `analytics`; values must be finite and not negative.
+    least. Runs are taken as independent: where a slow machine stays slow for some runs, that is a
+    change of level. Needs the extra `analytics`; values must be finite and not negative.
     """
     if not 0 < alpha < 1 or not min_effect > 0:
         raise InvalidValueError(
