@@ -377,7 +377,7 @@ TWO_PROJECTS = """
 import pluggy, shop, thrifty, lavish
 
 library = pluggy.PluginManager("library")
-library.register(shop, "thrifty")
+library.register(lavish, "thrifty")
 manager = pluggy.PluginManager("shop")
 manager.add_hookspecs(shop.Spec)
 manager.register(thrifty, "thrifty")
