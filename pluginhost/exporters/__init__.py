@@ -74,6 +74,20 @@ EXPORTERS = {
         function="pluginhost.exporters.pprof:pprof_bytes",
         binary=True,
     ),
+    "prometheus": Exporter(
+        summary="Metrics by plugin, hook and status, as Prometheus scrapes them.",
+        media_type="text/plain; version=0.0.4",
+        suffix=".prom",
+        function="pluginhost.exporters.prometheus:prometheus_text",
+        extra="prometheus",
+    ),
+    "otlp": Exporter(
+        summary="OpenTelemetry metrics and spans (JSON lines), or sent: --endpoint.",
+        media_type="application/jsonl",
+        suffix=".otlp.jsonl",
+        function="pluginhost.exporters.otlp:otlp_text",
+        extra="otel",
+    ),
     "folded": Exporter(
         summary="The flame graph as folded stacks, for flamegraph.pl, inferno.",
         media_type="text/plain",

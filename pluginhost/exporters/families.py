@@ -1,0 +1,217 @@
+"""A report as metrics with labels, for Prometheus and OpenTelemetry: capped, and safe to label with.
+
+The costliest rows (plugin and hook, by self time) have series of their own, all others together are
+the row `other`, so the sum over a family is that of the report, however many plugins there are.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from pluginhost.errors import InvalidValueError
+from pluginhost.exporters.view import Row, tidied, view_of
+from pluginhost.histogram import DurationHistogram
+from pluginhost.report import Report
+
+MAX_SERIES = 1_000
+"""So many series one export has at most, unless wanted otherwise."""
+
+MIN_SERIES = 100
+"""With fewer there is no room for the histogram of a single plugin."""
+
+OTHER = "other"
+"""The plugin and the hook of what has no series of its own."""
+
+BOUNDS_S = (1e-05, 3e-05, 1e-04, 3e-04, 1e-03, 3e-03, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+"""Upper bounds of the buckets of histograms; above the last there is one more."""
+
+_SPREAD_SERIES = len(BOUNDS_S) + 3  # a bucket each, one above, sum and count
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_Key = tuple[str, ...]
+
+
+class Spread(NamedTuple):
+    """A histogram: counts of the buckets of `BOUNDS_S` and of the one above, not cumulated."""
+
+    counts: tuple[int, ...]
+    sum_s: float
+
+
+class Family(NamedTuple):
+    """All series of one metric: values by those of its labels.
+
+    `kind` is counter, gauge or histogram, whose values are `Spread`. `unit` is seconds or empty.
+    """
+
+    name: str
+    summary: str
+    kind: str
+    unit: str
+    labels: tuple[str, ...]
+    values: dict[_Key, float | Spread]
+
+
+def families(
+    reports: Sequence[tuple[str | None, Report]], *, max_series: int = MAX_SERIES
+) -> list[Family]:
+    """Return the metrics of reports, at most `max_series` series in all.
+
+    With names, the series have the label `run`; two runs must not have the same name.
+    """
+    if max_series < MIN_SERIES:
+        raise InvalidValueError(
+            f"max_series is {max_series!r}", remedy=f"give {MIN_SERIES} or more"
+        )
+    runs = [_Run(() if name is None else (label_of(name),), report) for name, report in reports]
+    extra = ("run",) if any(run.prefix for run in runs) else ()
+    about = _about(runs, extra)
+    left = max_series - sum(len(family.values) for family in about)
+    return [*about, *_of_calls(runs, extra, left)]
+
+
+def label_of(text: str) -> str:
+    r"""Return `text` as a label: what would steer a terminal or end a line becomes `\x1b`."""
+    return _UNSAFE.sub(lambda m: m[0].encode("unicode_escape").decode(), tidied(text))
+
+
+class _Run:
+    """A report on its way: `prefix` are the values of the labels in front of all others."""
+
+    def __init__(self, prefix: _Key, report: Report) -> None:
+        self.prefix = prefix
+        self.report = report
+        self.view = view_of(report)
+
+    def rows(self) -> Iterator[tuple[_Key, Row]]:
+        """Yield (labels, row)."""
+        for row in self.view.rows:
+            yield (*self.prefix, label_of(row.plugin), label_of(row.hook)), row
+
+
+def _about(runs: Sequence[_Run], extra: _Key) -> list[Family]:
+    """Return what there is of each run as a whole; of a suite, its parts and outcomes as well."""
+    created: dict[_Key, float | Spread] = {}
+    whole: dict[_Key, float | Spread] = {}
+    parts: dict[_Key, float | Spread] = {}
+    outcomes: dict[_Key, float | Spread] = {}
+    for run in runs:
+        created[run.prefix] = run.report.created_timestamp_ns / 1e9
+        whole[run.prefix] = run.view.whole_ns / 1e9
+        suite = run.report.suite
+        if suite is not None:
+            parts |= {(*run.prefix, str(each.part)): each.self_ns / 1e9 for each in suite.parts}
+            # Outcomes are names, too: foreign ones are possible, and none of them may be many.
+            known = sorted(suite.outcomes.items(), key=lambda item: -item[1])
+            for position, (outcome, count) in enumerate(known):
+                key = (*run.prefix, label_of(outcome) if position < 10 else OTHER)
+                outcomes[key] = _number(outcomes.get(key, 0.0)) + count
+    found = (
+        Family("pluginhost_run_created_timestamp_seconds", "When the report was made.",
+               "gauge", "seconds", extra, created),
+        Family("pluginhost_run_observed_seconds", "The whole that is divided among plugins.",
+               "gauge", "seconds", extra, whole),
+        Family("pluginhost_suite_part_seconds", "Where the time of a test suite went.",
+               "gauge", "seconds", (*extra, "part"), parts),
+        Family("pluginhost_suite_tests", "Tests by how they ended.",
+               "gauge", "", (*extra, "outcome"), outcomes),
+    )  # fmt: skip
+    return [family for family in found if family.values]
+
+
+def _number(value: float | Spread) -> float:
+    assert not isinstance(value, Spread)
+    return value
+
+
+def _of_calls(runs: Sequence[_Run], extra: _Key, left: int) -> list[Family]:
+    """Return the metrics by plugin and hook; half of what is `left` is for histograms."""
+    labelled = [pair for run in runs for pair in run.rows()]
+    kept = _costliest(labelled, left // 2, _plain_series)
+    calls: defaultdict[_Key, float] = defaultdict(float)
+    times: dict[str, defaultdict[_Key, float]] = {
+        name: defaultdict(float) for name in ("total_ns", "self_ns", "cpu_ns")
+    }
+    for key, row in labelled:
+        named = key if key in kept else _others(key)
+        for status, count in row.statuses:
+            calls[*named, status] += count
+        for name, sums in times.items():
+            value = getattr(row, name)
+            if value is not None:
+                sums[named] += value / 1e9
+    names = (*extra, "plugin", "hook")
+    found = (
+        Family("pluginhost_calls", "Executions and hook calls by how they ended.",
+               "counter", "", (*names, "status"), {**calls}),
+        Family("pluginhost_time_seconds", "Time with all that was called meanwhile.",
+               "counter", "seconds", names, {**times["total_ns"]}),
+        Family("pluginhost_self_time_seconds", "Time without other plugins that were called.",
+               "counter", "seconds", names, {**times["self_ns"]}),
+        Family("pluginhost_cpu_time_seconds", "CPU time; of executions an estimate from a sample.",
+               "counter", "seconds", names, {**times["cpu_ns"]}),
+        Family("pluginhost_call_duration_seconds", "How long single calls took.",
+               "histogram", "seconds", names, _spreads(labelled, left - left // 2)),
+    )  # fmt: skip
+    return [family for family in found if family.values]
+
+
+def _plain_series(row: Row) -> int:
+    return len(row.statuses) + 2 + (row.cpu_ns is not None)
+
+
+def _others(key: _Key) -> _Key:
+    return (*key[:-2], OTHER, OTHER)
+
+
+def _costliest(
+    labelled: Iterable[tuple[_Key, Row]], room: int, series: Callable[[Row], int]
+) -> set[_Key]:
+    """Return the labels that fit into `room`, with room left for the others.
+
+    The costliest come first, but the application's own plugins after those that can be left out.
+    """
+    cost_ns: defaultdict[_Key, int] = defaultdict(int)
+    size: defaultdict[_Key, int] = defaultdict(int)
+    runs, own = set(), set()
+    for key, row in labelled:
+        if row.kind == "built-in hook":
+            own.add(key)
+        cost_ns[key] += row.self_ns
+        size[key] += series(row)
+        runs.add(key[:-2])
+    if sum(size.values()) <= room:
+        return set(cost_ns)
+    room -= len(runs) * max(size.values(), default=0)
+    kept = set()
+    for key in sorted(cost_ns, key=lambda key: (key in own, -cost_ns[key], key)):
+        room -= size[key]
+        if room < 0:
+            break
+        kept.add(key)
+    return kept
+
+
+def _spreads(labelled: Sequence[tuple[_Key, Row]], room: int) -> dict[_Key, float | Spread]:
+    """Return the histograms that were kept, merged exactly where two share a series."""
+    having = [(key, row) for key, row in labelled if row.histogram]
+    kept = _costliest(having, room, lambda _row: _SPREAD_SERIES)
+    merged: defaultdict[_Key, DurationHistogram] = defaultdict(DurationHistogram)
+    for key, row in having:
+        merged[key if key in kept else _others(key)].merge(DurationHistogram(row.histogram))
+    return {key: _spread(histogram) for key, histogram in merged.items()}
+
+
+def _spread(histogram: DurationHistogram) -> Spread:
+    counts = [0] * (len(BOUNDS_S) + 1)
+    sums = []
+    place = 0
+    for duration_ns, count in histogram.points():
+        while place < len(BOUNDS_S) and duration_ns / 1e9 > BOUNDS_S[place]:
+            place += 1
+        counts[place] += count
+        sums.append(duration_ns / 1e9 * count)
+    return Spread(tuple(counts), math.fsum(sums))
