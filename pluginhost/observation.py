@@ -131,7 +131,7 @@ class Observation:
         `pluginhost.exporters.EXPORTERS` lists the formats; `export` there returns text or bytes.
         """
         from pluginhost.exporters import export
-        from pluginhost.report import write_file
+        from pluginhost.saving import write_file
 
         write_file(export(format_name, self.report()), file)
 
