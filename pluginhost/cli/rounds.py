@@ -15,6 +15,7 @@ import msgspec
 
 from pluginhost.errors import PluginHostError
 from pluginhost.host.host import PluginHost
+from pluginhost.inside import ANY, Inside
 from pluginhost.observation import observe
 from pluginhost.printable import printable
 from pluginhost.profiler.profiler import Profiler
@@ -22,7 +23,10 @@ from pluginhost.report import PluginState, Report
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run: the plugins (empty: all), on what, how often, and how closely to look."""
+    """What to run: the plugins (empty: all), on what, how often, and how closely to look.
+
+    `inside` is which plugin to look into.
+    """
 
     plugin_ids: tuple[str, ...] = ()
     payloads: tuple[Path | None, ...] = (None,)
@@ -30,6 +34,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float | None = None
     sampling_rate: float = 1.0
     cost_budget: float | None = 0.05
+    inside: Inside | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +60,9 @@ def measure(host: PluginHost, plan: Plan, on_progress: Callable[[int, int], None
     """
     profiler = Profiler(sampling_rate=plan.sampling_rate, cost_budget=plan.cost_budget)
     rounds = Rounds(host, plan, on_progress)
-    with observe(host, profiler=profiler) as observation, redirect_stdout(sys.stderr):
+    _known(host, plan.inside)
+    observed = observe(host, profiler=profiler, inside=plan.inside)
+    with observed as observation, redirect_stdout(sys.stderr):
         with Stoppable() as run:
             rounds.begin(loaded(host, plan.plugin_ids))
             rounds.run(lambda: run.stopped)
@@ -70,6 +77,14 @@ def measure(host: PluginHost, plan: Plan, on_progress: Callable[[int, int], None
             idle=tuple(rounds.idle),
             left_behind=tuple(left_behind),
         )
+
+
+def _known(host: PluginHost, inside: Inside | None) -> None:
+    """Refuse to look into a plugin that there is not."""
+    if inside is not None and inside.plugin_id != ANY:
+        host.discover()
+        if inside.plugin_id not in host.plugins:
+            host.load(inside.plugin_id)  # raises, and names those that are near
 
 
 def loaded(host: PluginHost, wanted: Sequence[str]) -> list[str]:
