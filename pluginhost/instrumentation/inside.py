@@ -33,7 +33,7 @@ _MARKS = 3
 class InsideSource:
     """Profiles the executions of one plugin of `host` while a bus has observers.
 
-    Raises `InvalidValueError` where the profiler is not installed.
+    Raises `MissingExtraError` where the profiler is not installed.
     """
 
     def __init__(

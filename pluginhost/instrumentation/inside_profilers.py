@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from pluginhost.errors import InvalidValueError
+from pluginhost.extras import require
 from pluginhost.inside import Kind
 
 
@@ -56,11 +56,10 @@ class TimeProfiler:
     """Samples the stack of its thread, and of the tasks that it starts, with pyinstrument."""
 
     def __init__(self) -> None:
-        try:
-            from pyinstrument import Profiler
-            from pyinstrument.frame import Frame
-        except ImportError as error:
-            raise _missing("pyinstrument", "time") from error
+        require("pyinstrument", extra="profilers")
+        from pyinstrument import Profiler
+        from pyinstrument.frame import Frame
+
         self.name = f"pyinstrument {version('pyinstrument')}"
         self._make: Callable[..., Any] = Profiler
         self._frame: Callable[[str], Any] = Frame
@@ -118,10 +117,9 @@ class MemoryProfiler:
     """Records allocations with memray, of which a process can have one at a time."""
 
     def __init__(self) -> None:
-        try:
-            import memray
-        except ImportError as error:
-            raise _missing("memray", "memory") from error
+        require("memray", extra="profilers")
+        import memray
+
         self.name = f"memray {version('memray')}"
         self._memray: Any = memray
         self._one = threading.Lock()
@@ -174,10 +172,3 @@ PROFILERS: dict[Kind, Callable[[], FrameProfiler]] = {
     Kind.TIME: TimeProfiler,
     Kind.MEMORY: MemoryProfiler,
 }
-
-
-def _missing(library: str, kind: str) -> InvalidValueError:
-    return InvalidValueError(
-        f"a profile of {kind} inside of a plugin needs {library}, which is not installed",
-        remedy="pip install 'pluginhost[profilers]'",
-    )

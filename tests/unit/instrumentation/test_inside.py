@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 
 from pluginhost import Inside, PluginHost, hookimpl, observe
 from pluginhost.costs import FlameGraphNode
-from pluginhost.errors import DeadlineExceededError, InvalidValueError
+from pluginhost.errors import DeadlineExceededError, InvalidValueError, MissingExtraError
 from pluginhost.inside import InsideFrame, InsideProfile, Kind
 from pluginhost.instrumentation.inside import InsideSource
 from pluginhost.instrumentation.inside_frames import inside
@@ -394,7 +394,7 @@ def test_a_missing_library_names_the_extra(
 ) -> None:
     """And nothing is attached to the host."""
     monkeypatch.setitem(sys.modules, "pyinstrument", None)
-    with pytest.raises(InvalidValueError, match=r"pluginhost\[profilers\]"):
+    with pytest.raises(MissingExtraError, match=r"pluginhost\[profilers\]"):
         observe(host, inside=Inside("Mill"))
 
 
