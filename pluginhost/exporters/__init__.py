@@ -11,7 +11,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from pluginhost.errors import ExportError
     from pluginhost.report import Report
 
 GROUP = "pluginhost.exporters"
@@ -42,7 +41,12 @@ class Exporter(NamedTuple):
             else:
                 made = function(report)
         except ModuleNotFoundError as error:
-            raise missing_extra(error, self.extra) from error
+            from pluginhost.errors import MissingExtraError
+
+            raise MissingExtraError(
+                f"{error.name} is not installed",
+                remedy=f"pip install 'pluginhost[{self.extra}]'" if self.extra else "install it",
+            ) from error
         return made
 
 
@@ -117,13 +121,3 @@ def exporter_named(name: str) -> Exporter:
 def export(name: str, report: Report) -> str | bytes:
     """Return `report` in the format called `name`: text, or bytes where the format is binary."""
     return exporter_named(name)(report)
-
-
-def missing_extra(error: ModuleNotFoundError, extra: str | None) -> ExportError:
-    """Return the error that says which extra brings what could not be imported."""
-    from pluginhost.errors import ExportError
-
-    return ExportError(
-        f"this needs the module {error.name!r}, which is not installed",
-        remedy=f"pip install 'pluginhost[{extra}]'" if extra else "install it",
-    )
