@@ -73,7 +73,7 @@ def command(*, format_name: str, run: str, output: str | None) -> None:
     if output is None:
         _print(exported)
     else:
-        from pluginhost.report import write_file
+        from pluginhost.saving import write_file
 
         write_file(exported, output)
 

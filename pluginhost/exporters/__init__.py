@@ -7,19 +7,16 @@ adds one with an entry point in the group `pluginhost.exporters` that is an `Exp
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
-from pluginhost.errors import ExportError, InvalidValueError
-from pluginhost.report import Report
+if TYPE_CHECKING:
+    from pluginhost.report import Report
 
 GROUP = "pluginhost.exporters"
 
 
-class Exporter(msgspec.Struct, frozen=True, kw_only=True):
+class Exporter(NamedTuple):
     """A format: what it is good for, its media type and file suffix, and the function that makes it.
 
     `function` is a `Report -> str | bytes`, or where to import it from: `package.module:name`.
@@ -44,7 +41,12 @@ class Exporter(msgspec.Struct, frozen=True, kw_only=True):
             else:
                 made = function(report)
         except ModuleNotFoundError as error:
-            raise missing_extra(error, self.extra) from error
+            from pluginhost.errors import MissingExtraError
+
+            raise MissingExtraError(
+                f"{error.name} is not installed",
+                remedy=f"pip install 'pluginhost[{self.extra}]'" if self.extra else "install it",
+            ) from error
         return made
 
 
@@ -102,6 +104,11 @@ def exporter_named(name: str) -> Exporter:
     """Return the exporter of this name, also of another distribution; near names are suggested."""
     if name in EXPORTERS:
         return EXPORTERS[name]
+    from difflib import get_close_matches
+    from importlib.metadata import entry_points
+
+    from pluginhost.errors import ExportError, InvalidValueError
+
     points = {point.name: point for point in entry_points(group=GROUP)}
     if name not in points:
         known = [*EXPORTERS, *points]
@@ -128,11 +135,3 @@ def exporter_named(name: str) -> Exporter:
 def export(name: str, report: Report) -> str | bytes:
     """Return `report` in the format called `name`: text, or bytes where the format is binary."""
     return exporter_named(name)(report)
-
-
-def missing_extra(error: ModuleNotFoundError, extra: str | None) -> ExportError:
-    """Return the error that says which extra brings what could not be imported."""
-    return ExportError(
-        f"this needs the module {error.name!r}, which is not installed",
-        remedy=f"pip install 'pluginhost[{extra}]'" if extra else "install it",
-    )

@@ -25,9 +25,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One plugin's part in one hook, in its executions or in its imports, or what is nobody's.
 
     `kind` is execution, hook, built-in hook (of the application's own plugins), import,
-    application (the rest of its time), measuring, or unattributed. `statuses` has how often it ended how; it adds up to `calls`. Times are in ns, None where
-    they were not measured; `total_ns` is inclusive. `cpu_ns` is an estimate, of the executions that
-    were sampled, where `cpu_estimated`. `histogram` has (bucket, count) pairs of durations, see
+    application (the rest of its time), measuring, or unattributed. `statuses` has how often it
+    ended how; it adds up to `calls`. Times are in ns, None where they were not measured; `total_ns`
+    is inclusive. `cpu_ns` is an estimate, from the executions that were sampled, where
+    `cpu_estimated`. `histogram` has (bucket, count) pairs of durations, see
     `DurationHistogram`; where it is empty, it was not kept.
     """
 

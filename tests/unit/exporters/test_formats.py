@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 
-from pluginhost.errors import ExportError, InvalidValueError
+from pluginhost.errors import ExportError, InvalidValueError, MissingExtraError
 from pluginhost.exporters import EXPORTERS, Exporter, export, exporter_named
 from pluginhost.exporters.csv import COLUMNS
 from pluginhost.exporters.folded import folded_name
@@ -168,5 +168,5 @@ def test_a_missing_library_is_told_with_the_extra(report_of) -> None:
     exporter = Exporter(
         summary="", media_type="", suffix="", function="no_such_module:text", extra="otel"
     )
-    with pytest.raises(ExportError, match=r"pip install 'pluginhost\[otel\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'pluginhost\[otel\]'"):
         exporter(report_of({}))
