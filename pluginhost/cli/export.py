@@ -25,6 +25,7 @@ Formats:
 Examples:
   pluginhost export speedscope run.json -o run.speedscope.json
   pluginhost export csv run.json | column -s, -t
+  pluginhost export otlp run.json --endpoint http://localhost:4318
 """
 
 
@@ -56,8 +57,16 @@ class FormatName(click.types.StringParamType):
     metavar="FILE",
     help="Write there, not to standard output.",
 )
-def command(*, format_name: str, run: str, output: str | None) -> None:
+@click.option(
+    "--endpoint",
+    metavar="URL",
+    help="Of otlp: send it to the collector there; OTEL_EXPORTER_OTLP_HEADERS may hold a token.",
+)
+def command(*, format_name: str, run: str, output: str | None, endpoint: str | None) -> None:
     """Turn a saved run into the format of another tool."""
+    if endpoint is not None:
+        _send(format_name, run, output, endpoint)
+        return
     from pluginhost.cli.console import is_terminal
     from pluginhost.exporters import exporter_named
     from pluginhost.report import read_report
@@ -76,6 +85,17 @@ def command(*, format_name: str, run: str, output: str | None) -> None:
         from pluginhost.saving import write_file
 
         write_file(exported, output)
+
+
+def _send(format_name: str, run: str, output: str | None, endpoint: str) -> None:
+    if format_name != "otlp" or output is not None:
+        raise click.UsageError("--endpoint is of the format otlp, and without --output")
+    from pluginhost.exporters.otlp import send
+    from pluginhost.figures import of
+    from pluginhost.report import read_report
+
+    metrics, spans = send(read_report(run), endpoint)
+    click.echo(f"sent {of(metrics, 'metric')} and {of(spans, 'span')} to {endpoint}")
 
 
 def _print(exported: str | bytes) -> None:

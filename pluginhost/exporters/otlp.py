@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pluginhost.errors import ExportError, InvalidValueError
 from pluginhost.events import EventBatch
-from pluginhost.exporters.otlp_metrics import metrics_data, resource_of, scope_of
+from pluginhost.exporters.otlp_metrics import metrics_data, resource, resource_of, scope_of
 from pluginhost.exporters.otlp_spans import SpanMaker, spans_of
 from pluginhost.extras import require
 from pluginhost.printable import printable
@@ -36,7 +40,7 @@ def otlp_text(report: Report) -> str:
     from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
-    spans = spans_of(report, resource_of(report), scope_of(report))
+    spans = spans_of(report, resource_of(report), scope_of(report.environment.pluginhost))
     return _line(encode_metrics(metrics_data(report))) + _line(encode_spans(spans))
 
 
@@ -77,7 +81,7 @@ def send(
     """
     sender = Sender(endpoint, headers=headers, timeout_s=timeout_s)
     data = metrics_data(report)
-    spans = spans_of(report, resource_of(report), scope_of(report))
+    spans = spans_of(report, resource_of(report), scope_of(report.environment.pluginhost))
     try:
         sender.metrics(data)
         sender.spans(spans)
@@ -103,18 +107,21 @@ class Sender:
 
         ns_of_seconds(timeout_s, "timeout_s")
         self.endpoint = _checked(endpoint)
-        given: dict[str, Any] = {"headers": dict(headers or {}), "timeout": timeout_s}
+        given: dict[str, Any] = {
+            "headers": dict(headers) if headers else None,
+            "timeout": timeout_s,
+        }
         self._metrics = OTLPMetricExporter(f"{self.endpoint}/v1/metrics", **given)
-        self._spans = OTLPSpanExporter(f"{self.endpoint}/v1/traces", **given)
+        self._spans: Any = OTLPSpanExporter(f"{self.endpoint}/v1/traces", **given)
 
     def metrics(self, data: Any) -> None:
         """Send metrics."""
-        self._sent("metrics", lambda: self._metrics.export(data))
+        self._sent("metrics", partial(self._metrics.export, data))
 
     def spans(self, spans: Sequence[ReadableSpan]) -> None:
         """Send spans, `BATCH` at once."""
         for some in _parts(spans, BATCH):
-            self._sent("spans", lambda some=some: self._spans.export(some))
+            self._sent("spans", partial(self._spans.export, some))
 
     def close(self) -> None:
         """Close the connections."""
@@ -129,7 +136,7 @@ class Sender:
                 done = False
                 told.append(f"{type(error).__name__}: {error}")
         if not done:
-            reason = printable(told[-1], 300) if told else "it did not say why"
+            reason = printable(told[0], 300) if told else "it did not say why"
             raise ExportError(
                 f"{printable(self.endpoint)} did not take the {what}: {reason}",
                 remedy="check that an OTLP receiver for HTTP listens there (usually on port 4318)",
@@ -137,9 +144,10 @@ class Sender:
 
 
 class SpanObserver:
-    """Sends what happens on a bus to a collector, as spans: `bus.subscribe(SpanObserver(endpoint))`.
+    """Sends what happens on a bus to a collector, as spans of the service `name`.
 
-    Whatever the collector does, plugins do not wait for it: a live observer has a thread and a bounded
+    `bus.subscribe(SpanObserver(endpoint, name="shop"))` begins; after the subscription has ended,
+    `close()` sends what is left. Whatever the collector does, plugins do not wait for it: a live observer has a thread and a bounded
     queue. Spans that it does not take are lost, and counted in `lost`; the latest reason is `error`.
     """
 
@@ -147,12 +155,13 @@ class SpanObserver:
         self,
         endpoint: str,
         *,
-        report: Report,
+        name: str,
         headers: Mapping[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._sender = Sender(endpoint, headers=headers, timeout_s=timeout_s)
-        self._maker = SpanMaker(resource_of(report), scope_of(report))
+        where = resource(name, platform.node(), os.getpid(), platform.python_version())
+        self._maker = SpanMaker(where, scope_of(version("pluginhost")))
         self.sent = 0
         self.lost = 0
         self.error: ExportError | None = None
@@ -200,8 +209,8 @@ def _checked(endpoint: str) -> str:
             f"{endpoint!r} is no endpoint", remedy="give a URL such as http://localhost:4318"
         )
     for path in ("/v1/metrics", "/v1/traces"):
-        endpoint = endpoint.removesuffix(path)
-    return endpoint.rstrip("/")
+        endpoint = endpoint.rstrip("/").removesuffix(path)
+    return endpoint
 
 
 @contextmanager

@@ -28,33 +28,39 @@ def metrics_data(report: Report) -> MetricsData:
     end_ns = report.created_timestamp_ns
     times = (max(0, end_ns - report.observed_ns), max(0, end_ns))
     metrics = [_metric(family, times) for family in families([(None, report)])]
-    scope = ScopeMetrics(scope=scope_of(report), metrics=metrics, schema_url="")
+    scope = ScopeMetrics(
+        scope=scope_of(report.environment.pluginhost), metrics=metrics, schema_url=""
+    )
     resource = ResourceMetrics(resource=resource_of(report), scope_metrics=[scope], schema_url="")
     return MetricsData(resource_metrics=[resource])
 
 
 def resource_of(report: Report) -> Resource:
     """Return what a report is of: a process, named for its program, on a host."""
+    where = report.environment
+    return resource(report.name, where.hostname, where.pid, where.python)
+
+
+def resource(name: str, hostname: str, pid: int, python: str) -> Resource:
+    """Return a process as OpenTelemetry describes it."""
     from opentelemetry.sdk.resources import Resource
 
-    where = report.environment
     return Resource(
         {
-            "service.name": label_of(report.name) or "pluginhost",
-            "service.instance.id": f"{label_of(where.hostname)}-{where.pid}",
-            "host.name": label_of(where.hostname),
-            "process.pid": where.pid,
-            "process.runtime.version": label_of(where.python),
-            "os.description": label_of(where.platform),
+            "service.name": label_of(name) or "pluginhost",
+            "service.instance.id": f"{label_of(hostname)}-{pid}",
+            "host.name": label_of(hostname),
+            "process.pid": pid,
+            "process.runtime.version": label_of(python),
         }
     )
 
 
-def scope_of(report: Report) -> InstrumentationScope:
-    """Return who measured."""
+def scope_of(version: str) -> InstrumentationScope:
+    """Return who measured: this version of pluginhost."""
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-    return InstrumentationScope("pluginhost", label_of(report.environment.pluginhost))
+    return InstrumentationScope("pluginhost", label_of(version))
 
 
 def _metric(family: Family, times: tuple[int, int]) -> Metric:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.trace import SpanContext
 
 MAX_WAITING = 10_000
 """So many calls wait for the end of their callers; the oldest then go without."""
@@ -79,17 +80,20 @@ class SpanMaker:
         return found
 
     def _called_by(self, caller: _Call) -> list[_Call]:
-        """Take what was called by `caller` from what waits: within its time, in its thread first.
+        """Take what was called by `caller` from what waits: within its time, and in its thread.
 
-        Of two tasks that make the same calls at the same time in one thread, the first to end gets
-        those of both: who of them it was is not known.
+        Other threads count where the path is known to have called them. Of two tasks that do the same
+        at the same time in one thread, the first to end gets the calls of both: whose is not known.
         """
         waiting = self._waiting.pop(caller.path, None)
         if waiting is None:
             return []
-        within = [c for c in waiting if c.start_ns >= caller.start_ns and c.end_ns <= caller.end_ns]
-        mine = [c for c in within if c.thread_id == caller.thread_id] or within
-        left = deque(call for call in waiting if call not in mine) if mine else waiting
+        mine: list[_Call] = []
+        left: deque[_Call] = deque()
+        for call in waiting:
+            near = caller.path.concurrent or call.thread_id == caller.thread_id
+            within = caller.start_ns <= call.start_ns and call.end_ns <= caller.end_ns
+            (mine if near and within else left).append(call)
         if left:
             self._waiting[caller.path] = left
         self._count -= len(mine)
@@ -108,8 +112,6 @@ class SpanMaker:
 
     def _trace(self, call: _Call) -> Iterator[ReadableSpan]:
         """Yield the span of an outermost call and of all below it, which are one trace."""
-        from opentelemetry.trace import SpanContext
-
         trace_id = _random(16)
         todo: list[tuple[_Call, SpanContext | None]] = [(call, None)]
         while todo:
@@ -174,15 +176,14 @@ def spans_of(report: Report, resource: Resource, scope: InstrumentationScope) ->
 def _failure(execution: ExecutionMetrics) -> Failure | None:
     if execution.status is Status.SUCCESS:
         return None
-    kind, _, words = (execution.error_message or "").partition(": ")
-    return Failure(execution.status, kind or None, words or None)
+    return Failure(execution.status, None, execution.error_message)
 
 
 def _span(
     *,
     name: str,
-    context: object,
-    parent: object,
+    context: SpanContext,
+    parent: SpanContext | None,
     attributes: dict[str, str | int],
     times: tuple[int, int],
     failure: Failure | None,
@@ -204,8 +205,8 @@ def _span(
         events = [Event("exception", told, timestamp=times[1])]
     return ReadableSpan(
         name=name,
-        context=context,  # type: ignore[arg-type]
-        parent=parent,  # type: ignore[arg-type]
+        context=context,
+        parent=parent,
         resource=resource,
         attributes=attributes,
         events=events,
@@ -224,7 +225,7 @@ def _caller(path: CallPath) -> CallPath | None:
     return here if here is not None and here.parent is not None else None
 
 
-def _context(trace_id: int) -> object:
+def _context(trace_id: int) -> SpanContext:
     from opentelemetry.trace import SpanContext, TraceFlags
 
     return SpanContext(trace_id, _random(8), is_remote=False, trace_flags=TraceFlags(1))
