@@ -77,14 +77,14 @@ EXPORTERS = {
         binary=True,
     ),
     "prometheus": Exporter(
-        summary="Metrics by plugin, hook and status, as Prometheus scrapes them.",
+        summary="Metrics by plugin, hook and status, for Prometheus.",
         media_type="text/plain; version=0.0.4",
         suffix=".prom",
         function="pluginhost.exporters.prometheus:prometheus_text",
         extra="prometheus",
     ),
     "otlp": Exporter(
-        summary="OpenTelemetry metrics and spans (JSON lines), or sent: --endpoint.",
+        summary="OpenTelemetry metrics and spans: JSON lines, or --endpoint.",
         media_type="application/jsonl",
         suffix=".otlp.jsonl",
         function="pluginhost.exporters.otlp:otlp_text",

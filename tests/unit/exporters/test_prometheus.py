@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pluginhost.errors import InvalidValueError
 from pluginhost.exporters import export
-from pluginhost.exporters.families import BOUNDS_S, families, label_of
+from pluginhost.exporters.families import BOUNDS_S, Spread, families, label_of
 from pluginhost.exporters.prometheus import exposition, prometheus_text
 from pluginhost.exporters.view import view_of
 from pluginhost.histogram import DurationHistogram
@@ -161,6 +161,7 @@ def test_a_histogram_is_counted_once(report_of: Make) -> None:
     """All its buckets together have as many calls as the report's own."""
     report = report_of({"a": [10**k for k in range(1, 12)]})
     (spread,) = next(f for f in families([(None, report)]) if f.kind == "histogram").values.values()
+    assert isinstance(spread, Spread)
     performance = report.performance
     assert performance is not None
-    assert sum(spread.counts) == len(DurationHistogram(performance.histograms["a"]))  # type: ignore[union-attr]
+    assert sum(spread.counts) == len(DurationHistogram(performance.histograms["a"]))
