@@ -101,6 +101,9 @@ if TYPE_CHECKING:
     help="Write the report as JSON, too; with '-', to standard output in place of the text.",
 )
 @click.option(
+    "--html", type=FILE, metavar="FILE", help="Write the report as a page that needs nothing else."
+)
+@click.option(
     "--fail-on-error",
     is_flag=True,
     help="Exit with 1 when an execution has failed or a plugin was not loaded.",
@@ -122,6 +125,7 @@ def command(
     history: str | None,
     anomalies: bool,
     json_file: str | None,
+    html: str | None,
     fail_on_error: bool,
 ) -> None:
     """Load plugins, run them, and report what each one costs.
@@ -139,7 +143,7 @@ def command(
     from pluginhost.cli.progress import ProgressBar
     from pluginhost.cli.rounds import Plan, measure
 
-    for file in {save, json_file} - {None, "-"}:
+    for file in {save, json_file, html} - {None, "-"}:
         check_writable(str(file))
     plan = Plan(
         plugin_ids=tuple(dict.fromkeys(plugins)),
@@ -161,6 +165,8 @@ def command(
     where = ", ".join(sources)
     try:  # first of all, what is to be kept is kept
         _write(outcome.report, save, None if json_file == "-" else json_file)
+        if html is not None:
+            _export(outcome.report, "html", html)
     finally:
         _show(outcome, where, as_json=json_file == "-")
     code = _verdict(outcome, where, plan.plugin_ids, fail_on_error=fail_on_error)
@@ -248,6 +254,13 @@ def _write(report: Report, *files: str | None) -> None:
     for file in files:
         if file is not None:
             write_report(report, file)
+
+
+def _export(report: Report, format_name: str, file: str) -> None:
+    from pluginhost.exporters import export
+    from pluginhost.saving import write_file
+
+    write_file(export(format_name, report), file)
 
 
 def _verdict(outcome: Outcome, where: str, wanted: tuple[str, ...], *, fail_on_error: bool) -> int:

@@ -76,6 +76,12 @@ EXPORTERS = {
         function="pluginhost.exporters.pprof:pprof_bytes",
         binary=True,
     ),
+    "html": Exporter(
+        summary="A page with tables and graphs, which needs nothing else.",
+        media_type="text/html",
+        suffix=".html",
+        function="pluginhost.exporters.html:html_text",
+    ),
     "folded": Exporter(
         summary="The flame graph as folded stacks, for flamegraph.pl, inferno.",
         media_type="text/plain",
