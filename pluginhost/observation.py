@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
-from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -15,6 +12,7 @@ from pluginhost.analytics.engine import AnalyticsEngine
 from pluginhost.attribution import costs_of
 from pluginhost.bus import EventBus
 from pluginhost.costs import CostReport
+from pluginhost.environment import environment
 from pluginhost.errors import InvalidValueError
 from pluginhost.host.host import PluginHost
 from pluginhost.instrumentation.by_context import ContextNesting
@@ -29,7 +27,7 @@ from pluginhost.profiler.calls import CallTotals
 from pluginhost.profiler.profiler import Profiler
 from pluginhost.recording import Recorder
 from pluginhost.rendering import analytics_text, cost_text, performance_text
-from pluginhost.report import Environment, Overhead, PluginInfo, PluginState, Report
+from pluginhost.report import Overhead, PluginInfo, PluginState, Report
 
 
 class Watched(Protocol):
@@ -220,26 +218,6 @@ class _Manager:
     def costs(self) -> CostReport:
         """Return rows that add up to the time observed."""
         return costs_of([self._recorder.capture("observed")])
-
-
-def environment() -> Environment:
-    """Return where and with what this process runs."""
-    return Environment(
-        pluginhost=_version("pluginhost"),
-        pluggy=_version("pluggy"),
-        python=platform.python_version(),
-        platform=platform.platform(),
-        hostname=platform.node(),
-        cpu_count=os.cpu_count() or 1,
-        pid=os.getpid(),
-    )
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _there(part: Any, name: str) -> Any:

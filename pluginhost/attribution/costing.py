@@ -262,7 +262,7 @@ def _import_savings(
     if not paid:
         return {name: (0, {}) for name in owners.units}
     files = {name: file for capture in captures for name, file in capture.modules.items()}
-    graph = ImportGraph(files)
+    graph = ImportGraph(files, {name for modules in paid.values() for name in modules})
     found: dict[str, tuple[int, dict[str, str]]] = {name: (0, {}) for name in owners.units}
     for unit, modules in paid.items():
         kept = graph.kept({name for name in modules if name in files})

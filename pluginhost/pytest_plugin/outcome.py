@@ -39,7 +39,7 @@ class Outcome:
         self._write(report)
 
     def _report(self, captured: SuiteCapture, workers: Sequence[Any]) -> Report:
-        from pluginhost.observation import environment
+        from pluginhost.environment import environment
         from pluginhost.pytest_plugin.suite_report import reports_of
 
         captures = [captured, *(each for each in workers if isinstance(each, SuiteCapture))]
