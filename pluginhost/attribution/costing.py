@@ -266,17 +266,19 @@ def _import_savings(
 ) -> dict[str, tuple[int, dict[str, str]]]:
     """Return for each unit what of its imports would be saved, and by whom modules are kept."""
     paid: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    conftests = {n for n, unit in owners.units.items() if unit.kind is PluginKind.CONFTEST}
+    skipped = observers | conftests  # nobody runs without them
     for node in nodes:
-        if node.unit is None or node.unit in observers:
+        if node.unit is None or node.unit in skipped:
             continue
         if _is_import(node) and node.apart is None:
             paid[node.unit][node.record.hook] += node.self_ns
     if not paid:
-        return {name: (0, {}) for name in owners.units if name not in observers}
+        return {name: (0, {}) for name in owners.units if name not in skipped}
     files = {name: file for capture in captures for name, file in capture.modules.items()}
     graph = ImportGraph(files, {name for modules in paid.values() for name in modules})
     found: dict[str, tuple[int, dict[str, str]]] = {
-        name: (0, {}) for name in owners.units if name not in observers
+        name: (0, {}) for name in owners.units if name not in skipped
     }
     for unit, modules in paid.items():
         kept = graph.kept({name for name in modules if name in files})

@@ -64,7 +64,8 @@ class Parts:
     @property
     def has_cpu(self) -> bool:
         """Whether CPU times were read."""
-        return any(each.node.self_cpu_ns is not None for each in self)
+        records = (each.node.record for each in self)
+        return any(r.cpu_ns is not None and not r.estimated for r in records)
 
     def startup_ns(self, position: int) -> int:
         """Return the time of one process before anything was recorded."""
