@@ -148,3 +148,9 @@ class LaunchError(PluginHostError):
     """A program cannot be launched and observed: it is not there, or no Python program."""
 
     docs_slug = "launcherror"
+
+
+class ExportError(PluginHostError):
+    """A report cannot be exported: what the format needs is not installed, broken, or away."""
+
+    docs_slug = "exporterror"
