@@ -7,11 +7,13 @@ import platform
 import time
 from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import pluggy
 
+from pluginhost.analytics.anomalies import AnomalyDetector
 from pluginhost.analytics.engine import AnalyticsEngine
 from pluginhost.attribution import costs_of
 from pluginhost.bus import EventBus
@@ -31,6 +33,9 @@ from pluginhost.profiler.profiler import Profiler
 from pluginhost.recording import Recorder
 from pluginhost.rendering import analytics_text, cost_text, performance_text
 from pluginhost.report import Environment, Overhead, PluginInfo, PluginState, Report
+
+if TYPE_CHECKING:
+    from pluginhost.history.keeper import HistoryKeeper
 
 
 class Watched(Protocol):
@@ -56,14 +61,23 @@ class Observation:
     """What is being learnt of one host or plugin manager; a context manager that stops on leaving.
 
     `profiler` and `analytics` hold the knowledge (None where they were not wanted), `bus` takes
-    further observers. After `close()` everything learnt can still be read.
+    further observers. `history` is who keeps it, and what became of it is in `history.account()`.
+    After `close()` everything learnt can still be read.
     """
 
     def __init__(
-        self, watched: Watched, *, profiler: Profiler | None, analytics: AnalyticsEngine | None
+        self,
+        watched: Watched,
+        *,
+        profiler: Profiler | None,
+        analytics: AnalyticsEngine | None,
+        anomalies: AnomalyDetector | None = None,
+        history: str | Path | None = None,
     ) -> None:
         self.profiler = profiler
         self.analytics = analytics
+        self.anomalies = anomalies
+        self.history: HistoryKeeper | None = None
         self.bus = watched.bus
         self._watched = watched
         self._started_ns = self.bus.clock()
@@ -79,6 +93,11 @@ class Observation:
             for part in (profiler, analytics):
                 if part is not None:
                     self.bus.subscribe(part, live=False)
+            if anomalies is not None:
+                self._watching = self.bus.subscribe(anomalies)
+            if history is not None:
+                self.history = _keeper(history, watched, anomalies)
+                self._keeping = self.history.attach(self.bus)
             undo.pop_all()
 
     def report(self) -> Report:
@@ -88,6 +107,8 @@ class Observation:
         # Before the profiler's: its first report calibrates, which is not time observed.
         analytics = self.analytics.report() if self.analytics else None
         costs = self._watched.costs()
+        if self.anomalies is not None:
+            self._watching.flush()
         return Report(
             name=self._watched.name,
             created_timestamp_ns=time.time_ns(),
@@ -97,6 +118,7 @@ class Observation:
             performance=self.profiler.report() if self.profiler else None,
             analytics=analytics,
             costs=costs,
+            anomalies=self.anomalies.anomalies() if self.anomalies else (),
         )
 
     def performance_report(self) -> str:
@@ -116,6 +138,8 @@ class Observation:
             self._ended_ns = self.bus.clock()
             try:
                 self._watched.close()
+                if self.history is not None:
+                    self.history.close()
             finally:
                 for part in (self.profiler, self.analytics):
                     if part is not None:
@@ -138,6 +162,8 @@ def observe(
     *,
     profiler: Profiler | bool | None = True,
     analytics: AnalyticsEngine | bool | None = True,
+    anomalies: AnomalyDetector | bool | None = None,
+    history: str | Path | bool | None = None,
 ) -> Observation:
     """Observe what the plugins of `target` do, and what each of them costs.
 
@@ -146,7 +172,9 @@ def observe(
     has rows that add up to the time observed, for the thread that observes.
 
     Give a `Profiler` or an `AnalyticsEngine` to choose their settings, True for the defaults,
-    False or None to do without. Without any observer nothing is attached to a host and nothing is
+    False or None to do without. With `anomalies`, an `AnomalyDetector` tells what is not as it was
+    before. With `history`, a file or URL (True: the default), everything is kept in it as a run;
+    needs the extra `history`. Without any observer nothing is attached to a host and nothing is
     slower.
     """
     chosen = Profiler() if profiler is True else profiler or None
@@ -160,7 +188,29 @@ def observe(
             remedy="give a PluginHost or a pluggy.PluginManager",
         )
     engine = AnalyticsEngine() if analytics is True else analytics or None
-    return Observation(watched, profiler=chosen, analytics=engine)
+    detector = AnomalyDetector() if anomalies is True else anomalies or None
+    where = "" if history is True else history or None
+    return Observation(
+        watched, profiler=chosen, analytics=engine, anomalies=detector, history=where
+    )
+
+
+def _keeper(
+    where: str | Path, watched: Watched, anomalies: AnomalyDetector | None
+) -> HistoryKeeper:
+    """Return who keeps what is observed; raises when an extra is missing, and not later."""
+    from pluginhost.extras import require
+
+    require("sqlalchemy", "alembic", extra="history")
+    from pluginhost.history.keeper import HistoryKeeper
+    from pluginhost.history.labels import label_of_run
+
+    return HistoryKeeper(
+        where or None,
+        label=label_of_run(watched.name, environment(), time.time_ns()),
+        plugins=watched.plugins,
+        anomalies=anomalies.anomalies if anomalies is not None else None,
+    )
 
 
 class _Host:

@@ -19,6 +19,7 @@ import msgspec
 from pluginhost.costs import CostReport, FlameGraphNode, Verification
 from pluginhost.errors import InvalidValueError, ReportFileError
 from pluginhost.events import Status
+from pluginhost.series import Anomaly, Series
 from pluginhost.suite import SuiteReport
 
 SCHEMA_VERSION = 1
@@ -282,6 +283,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     analytics: AnalyticsReport | None = None
     costs: CostReport | None = None
     suite: SuiteReport | None = None
+    series: tuple[Series, ...] = ()
+    anomalies: tuple[Anomaly, ...] = ()
     verification: Verification | None = None
 
 

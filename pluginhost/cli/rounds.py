@@ -14,6 +14,8 @@ from typing import Self
 import msgspec
 
 from pluginhost.errors import PluginHostError
+from pluginhost.history.places import Place
+from pluginhost.history.records import HistoryAccount
 from pluginhost.host.host import PluginHost
 from pluginhost.observation import observe
 from pluginhost.printable import printable
@@ -30,6 +32,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float | None = None
     sampling_rate: float = 1.0
     cost_budget: float | None = 0.05
+    history: str | None = None
+    anomalies: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +49,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     interrupted: bool
     idle: tuple[str, ...]
     left_behind: tuple[str, ...]
+    history: HistoryAccount | None = None
 
 
 def measure(host: PluginHost, plan: Plan, on_progress: Callable[[int, int], None]) -> Outcome:
@@ -55,21 +60,41 @@ def measure(host: PluginHost, plan: Plan, on_progress: Callable[[int, int], None
     """
     profiler = Profiler(sampling_rate=plan.sampling_rate, cost_budget=plan.cost_budget)
     rounds = Rounds(host, plan, on_progress)
-    with observe(host, profiler=profiler) as observation, redirect_stdout(sys.stderr):
+    history = True if plan.history == "" else plan.history
+    observing = observe(host, profiler=profiler, anomalies=plan.anomalies, history=history)
+    with observing as observation, redirect_stdout(sys.stderr):
         with Stoppable() as run:
             rounds.begin(loaded(host, plan.plugin_ids))
             rounds.run(lambda: run.stopped)
         left_behind: list[str] = []
         with Stoppable():
             left_behind = unloaded(host)
-        return Outcome(
-            report=observation.report(),
-            done=rounds.done,
-            total=rounds.total,
-            interrupted=run.stopped,
-            idle=tuple(rounds.idle),
-            left_behind=tuple(left_behind),
-        )
+        report = observation.report()
+    account = None
+    if observation.history is not None:
+        account = observation.history.account()
+        report = _with_course(report, observation.history.place)
+    return Outcome(
+        report=report,
+        done=rounds.done,
+        total=rounds.total,
+        interrupted=run.stopped,
+        idle=tuple(rounds.idle),
+        left_behind=tuple(left_behind),
+        history=account,
+    )
+
+
+def _with_course(report: Report, place: Place) -> Report:
+    """Return the report with what the history knows of its plugins, if it can be asked."""
+    from pluginhost.history.course import with_course
+    from pluginhost.history.reader import History
+
+    try:
+        with History(place) as history:
+            return with_course(report, history)
+    except PluginHostError:
+        return report
 
 
 def loaded(host: PluginHost, wanted: Sequence[str]) -> list[str]:

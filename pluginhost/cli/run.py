@@ -14,6 +14,7 @@ from pluginhost.cli.files import check_writable
 from pluginhost.cli.options import (
     FILE,
     complete_plugin,
+    history_option,
     host_of,
     only_of,
     share,
@@ -77,6 +78,8 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Keep the run for 'pluginhost report' and 'pluginhost compare'.",
 )
+@history_option
+@click.option("--anomalies", is_flag=True, help="Tell what is not as it was earlier in this run.")
 @click.option(
     "--json",
     "json_file",
@@ -101,6 +104,8 @@ def command(
     sampling_rate: float,
     cost_budget: float | None,
     save: str | None,
+    history: str | None,
+    anomalies: bool,
     json_file: str | None,
     fail_on_error: bool,
 ) -> None:
@@ -128,6 +133,8 @@ def command(
         deadline=_checked_deadline(deadline),
         sampling_rate=sampling_rate,
         cost_budget=cost_budget,
+        history=history,
+        anomalies=anomalies,
     )
     host = host_of(sources, only=only_of(plugins, safe_mode=safe_mode), lock=lock)
     progress = ProgressBar(sys.stderr)
@@ -192,6 +199,10 @@ def _notes(outcome: Outcome) -> Iterator[str]:
         yield f"loaded, but with nothing to execute: {', '.join(outcome.idle)}"
     for text in outcome.left_behind:
         yield f"when it was unloaded, a plugin raised {text}"
+    if outcome.history is not None:
+        from pluginhost.cli.history_lines import account_sentence
+
+        yield account_sentence(outcome.history)
     if outcome.interrupted:
         yield f"interrupted after {outcome.done:,} of {outcome.total:,} executions"
 

@@ -23,6 +23,7 @@ from pluginhost.analytics.records import AnalyticsExport
 from pluginhost.comparison import Comparison, Gate
 from pluginhost.costs import FlameGraphNode
 from pluginhost.errors import InvalidValueError, ReportFileError
+from pluginhost.history.records import PluginTotalsList, RunList
 from pluginhost.host.locking import Lock
 from pluginhost.host.manifest import Manifest
 from pluginhost.report import (
@@ -40,11 +41,15 @@ from pluginhost.report import (
     read_report,
     write_report,
 )
+from pluginhost.series import Series
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "schemas"
 PUBLISHED: Mapping[str, type[msgspec.Struct]] = {
     "comparison": Comparison,
     "gate": Gate,
+    "series": Series,
+    "history-runs": RunList,
+    "history-plugins": PluginTotalsList,
     "plugin-list": PluginList,
     "report": Report,
     "performance-report": PerformanceReport,
