@@ -20,19 +20,29 @@ from pluginhost.bus import EventBus
 from pluginhost.costs import CostReport
 from pluginhost.errors import InvalidValueError
 from pluginhost.host.host import PluginHost
+from pluginhost.inside import Inside
 from pluginhost.instrumentation.by_context import ContextNesting
 from pluginhost.instrumentation.calls import CallTimer
 from pluginhost.instrumentation.cost import CostMeter
+from pluginhost.instrumentation.inside import InsideSource
 from pluginhost.instrumentation.lifecycle import LifecycleSource
 from pluginhost.instrumentation.nesting import frame_variable
 from pluginhost.instrumentation.sampling import Sampler
 from pluginhost.instrumentation.tap import HookTapSource
 from pluginhost.printable import printable
 from pluginhost.profiler.calls import CallTotals
+from pluginhost.profiler.inside import with_inside
 from pluginhost.profiler.profiler import Profiler
 from pluginhost.recording import Recorder
 from pluginhost.rendering import analytics_text, cost_text, performance_text
-from pluginhost.report import Environment, Overhead, PluginInfo, PluginState, Report
+from pluginhost.report import (
+    Environment,
+    Overhead,
+    PerformanceReport,
+    PluginInfo,
+    PluginState,
+    Report,
+)
 
 if TYPE_CHECKING:
     from pluginhost.history.keeper import HistoryKeeper
@@ -52,6 +62,9 @@ class Watched(Protocol):
 
     def costs(self) -> CostReport | None:
         """Return rows that add up to the whole, where the whole is known."""
+
+    def inside(self, report: PerformanceReport) -> PerformanceReport:
+        """Return the report with what was sampled inside of a plugin."""
 
     def close(self) -> None:
         """Deliver what is pending and detach."""
@@ -115,7 +128,7 @@ class Observation:
             observed_ns=ended_ns - self._started_ns,
             environment=environment(),
             plugins=self._watched.plugins(),
-            performance=self.profiler.report() if self.profiler else None,
+            performance=self._performance() if self.profiler else None,
             analytics=analytics,
             costs=costs,
             anomalies=self.anomalies.anomalies() if self.anomalies else (),
@@ -126,7 +139,10 @@ class Observation:
         costs = self._watched.costs()
         if costs is not None:
             return cost_text(costs)
-        return performance_text(_there(self.profiler, "profiler").report())
+        return performance_text(self._performance())
+
+    def _performance(self) -> PerformanceReport:
+        return self._watched.inside(_there(self.profiler, "profiler").report())
 
     def analytics_summary(self) -> str:
         """Return the analytics engine's report as text."""
@@ -164,6 +180,7 @@ def observe(
     analytics: AnalyticsEngine | bool | None = True,
     anomalies: AnomalyDetector | bool | None = None,
     history: str | Path | bool | None = None,
+    inside: Inside | None = None,
 ) -> Observation:
     """Observe what the plugins of `target` do, and what each of them costs.
 
@@ -175,12 +192,17 @@ def observe(
     False or None to do without. With `anomalies`, an `AnomalyDetector` tells what is not as it was
     before. With `history`, a file or URL (True: the default), everything is kept in it as a run;
     needs the extra `history`. Without any observer nothing is attached to a host and nothing is
-    slower.
+    slower. `inside` says which plugin of a host to look into with a sampling profiler.
     """
     chosen = Profiler() if profiler is True else profiler or None
     if isinstance(target, PluginHost):
-        watched: Watched = _Host(target, chosen)
+        watched: Watched = _Host(target, chosen, inside)
     elif isinstance(target, pluggy.PluginManager):
+        if inside is not None:
+            raise InvalidValueError(
+                "only executions by a PluginHost can be looked into",
+                remedy="leave out inside=, and profile the program with pyinstrument or memray",
+            )
         watched = _Manager(target)
     else:
         raise InvalidValueError(
@@ -216,7 +238,7 @@ def _keeper(
 class _Host:
     """A host, and what is attached to it while the bus has observers."""
 
-    def __init__(self, host: PluginHost, profiler: Profiler | None) -> None:
+    def __init__(self, host: PluginHost, profiler: Profiler | None, inside: Inside | None) -> None:
         self._host = host
         self.name = host.name
         self.bus = EventBus()
@@ -228,6 +250,11 @@ class _Host:
         tap = HookTapSource(host.manager, CallTimer(ContextNesting(self.bus, current)).timed)
         self.bus.add_source(LifecycleSource(host, self.bus, sampler, current, tap.letting_go))
         self.bus.add_source(tap)
+        self._inside = InsideSource(host, inside) if inside is not None else None
+        if self._inside is not None:
+            self.bus.add_source(
+                self._inside
+            )  # the last to be attached stands outside of the others
         self.overhead = CostMeter(self.bus, sampler).overhead
         self.close = self.bus.close
 
@@ -238,6 +265,11 @@ class _Host:
     def costs(self) -> CostReport | None:
         """Return nothing: time between executions is nobody's."""
         return None
+
+    def inside(self, report: PerformanceReport) -> PerformanceReport:
+        """Return the report with what was sampled inside of a plugin."""
+        profile = self._inside.profile() if self._inside is not None else None
+        return report if profile is None else with_inside(report, profile)
 
 
 class _Manager:
@@ -277,6 +309,10 @@ class _Manager:
     def costs(self) -> CostReport:
         """Return rows that add up to the time observed."""
         return costs_of([self._recorder.capture("observed")])
+
+    def inside(self, report: PerformanceReport) -> PerformanceReport:
+        """Return the report as it is: no plugin is looked into."""
+        return report
 
 
 def environment() -> Environment:

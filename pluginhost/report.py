@@ -19,6 +19,7 @@ import msgspec
 from pluginhost.costs import CostReport, FlameGraphNode, Verification
 from pluginhost.errors import InvalidValueError, ReportFileError
 from pluginhost.events import Status
+from pluginhost.inside import InsideProfile
 from pluginhost.series import Anomaly, Series
 from pluginhost.suite import SuiteReport
 
@@ -199,6 +200,7 @@ class PerformanceReport(msgspec.Struct, frozen=True, kw_only=True):
     estimates: tuple[str, ...] = ()
     recent: dict[str, tuple[ExecutionMetrics, ...]] = {}
     histograms: dict[str, tuple[tuple[int, int], ...]] = {}
+    inside: tuple[InsideProfile, ...] = ()
 
 
 class PluginStats(msgspec.Struct, frozen=True, kw_only=True):

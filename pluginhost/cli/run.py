@@ -24,6 +24,7 @@ from pluginhost.cli.options import (
 
 if TYPE_CHECKING:
     from pluginhost.cli.rounds import Outcome
+    from pluginhost.inside import Inside
     from pluginhost.report import Report
 
 
@@ -73,6 +74,18 @@ if TYPE_CHECKING:
     help="Sample less where measuring would cost more than this share of the run time.",
 )
 @click.option(
+    "--inside",
+    metavar="PLUGIN[=KIND]",
+    help="Look into this plugin with a sampling profiler: KIND is time, the default, or memory."
+    " With '*' and --inside-over, into the first that takes too long.",
+)
+@click.option(
+    "--inside-over",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Look into it only after an execution that took longer.",
+)
+@click.option(
     "--save",
     type=FILE,
     metavar="FILE",
@@ -103,6 +116,8 @@ def command(
     deadline: float | None,
     sampling_rate: float,
     cost_budget: float | None,
+    inside: str | None,
+    inside_over: float | None,
     save: str | None,
     history: str | None,
     anomalies: bool,
@@ -133,6 +148,7 @@ def command(
         deadline=_checked_deadline(deadline),
         sampling_rate=sampling_rate,
         cost_budget=cost_budget,
+        inside=_inside(inside, inside_over),
         history=history,
         anomalies=anomalies,
     )
@@ -166,6 +182,25 @@ def files_of(inputs: Sequence[Path]) -> tuple[Path, ...]:
             raise click.BadParameter(f"there is no file in the folder {str(path)!r}")
         files += inside
     return tuple(files)
+
+
+def _inside(text: str | None, over_s: float | None) -> Inside | None:
+    """Return what `--inside` and `--inside-over` say."""
+    if text is None:
+        if over_s is not None:
+            raise click.UsageError("--inside-over says when to look, --inside into what: name it")
+        return None
+    from pluginhost.inside import Inside, Kind
+
+    plugin_id, equals, kind = text.rpartition("=")
+    if not equals:
+        plugin_id, kind = text, "time"
+    if kind not in list(Kind):
+        raise click.BadParameter(
+            f"{kind!r} is no kind of profile; write PLUGIN=time or PLUGIN=memory",
+            param_hint="--inside",
+        )
+    return Inside(plugin_id, kind=kind, over_s=over_s)
 
 
 def _checked_deadline(deadline: float | None) -> float | None:
