@@ -150,6 +150,12 @@ class LaunchError(PluginHostError):
     docs_slug = "launcherror"
 
 
+class ExportError(PluginHostError):
+    """A report cannot be exported: what the format needs is not installed, broken, or away."""
+
+    docs_slug = "exporterror"
+
+
 def check_count(value: object, what: str) -> None:
     """Raise `InvalidValueError` unless `value` is a whole number, 1 or more."""
     if type(value) is not int or value < 1:

@@ -148,6 +148,16 @@ class Observation:
         """Return the analytics engine's report as text."""
         return analytics_text(_there(self.analytics, "analytics").report())
 
+    def export(self, format_name: str, file: str | Path) -> None:
+        """Save everything that is known now in the format of another tool, such as "pprof".
+
+        `pluginhost.exporters.EXPORTERS` lists the formats; `export` there returns text or bytes.
+        """
+        from pluginhost.exporters import export
+        from pluginhost.saving import write_file
+
+        write_file(export(format_name, self.report()), file)
+
     def close(self) -> None:
         """Deliver what is pending and detach; all is as it was. Closing twice does nothing."""
         if self._ended_ns is None:
