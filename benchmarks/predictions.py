@@ -21,7 +21,7 @@ from tests.proof.applications import APPLICATIONS, REQUIREMENTS
 from tests.proof.environments import environment
 
 ROUNDS = 10
-TESTS = 300
+TESTS = 200
 NOTABLE = 0.02
 """Of the run: what a plugin must cost to be verified."""
 
