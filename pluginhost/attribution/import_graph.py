@@ -10,7 +10,7 @@ from __future__ import annotations
 import marshal
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from importlib.util import MAGIC_NUMBER, cache_from_source, resolve_name
 from inspect import CO_OPTIMIZED
@@ -36,23 +36,25 @@ class ImportGraph:
             if parent in files:
                 self._importers[parent].add(name)  # a package comes along with each of its modules
 
-    def kept(self, gone: Iterable[str]) -> dict[str, str]:
+    def kept(self, gone: Iterable[str], others: Collection[str] = ()) -> dict[str, str]:
         """Return which modules of `gone` somebody else would import, and who that is.
 
-        What else there is of the same packages goes along, unless somebody else imports it: parts
-        that a package loads by name, sometime later, must not keep the whole.
+        `others` are modules that stay in any case: plugins, and what they were the first to import.
+        What else there is of the same packages goes along, unless somebody imports it: parts that a
+        package loads by name, sometime later, must not keep the whole.
         """
         mine = frozenset(gone)
         packages = {name.partition(".")[0] for name in mine} - sys.stdlib_module_names
-        absent = mine | {name for name in self._names if name.partition(".")[0] in packages}
-        kept: dict[str, str] = {}
+        along = {name for name in self._names if name.partition(".")[0] in packages}
+        absent = (mine | along) - frozenset(others)
+        kept = {name: name for name in mine - absent}
         waiting = True
         while waiting:
             waiting = False
             for module in absent - kept.keys():
-                others = self._importers[module] - (absent - kept.keys())
-                if others:
-                    first = min(others)
+                importers = self._importers[module] - (absent - kept.keys())
+                if importers:
+                    first = min(importers)
                     kept[module] = kept.get(first, first)
                     waiting = True
         return {name: by for name, by in kept.items() if name in mine}
