@@ -59,7 +59,8 @@ class Task(msgspec.Struct):
     """One execution on its way to a plugin: what `execute` was given, and the runner for it.
 
     A runner whose work is done elsewhere than in the calling thread notes in `cpu_ns` what CPU
-    time it took there.
+    time it took there; it calls `within(run, task)` there, where that is given, in place of
+    `run(task)`: somebody wants to be around the work itself.
     """
 
     run: Callable[[Task], Any]
@@ -68,6 +69,7 @@ class Task(msgspec.Struct):
     host: Host
     deadline: float | None
     cpu_ns: int | None = None
+    within: Callable[[Callable[[Task], Any], Task], Any] | None = None
 
 
 class PluginSpec:
