@@ -128,7 +128,7 @@ def test_the_first_importer_pays_and_the_other_figure_says_what_would_be_saved(
     assert kept["shared"] == kept["below_shared"] == "second_plugin"
     assert kept["first_only"] is None
     assert second.import_ns < first.import_ns
-    if loader != "names of modules" and loader != "import_module":
+    if loader not in {"names of modules", "import_module"}:
         assert (first.distribution, first.version) == ("shop-first", "1.0")
 
 
