@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -119,7 +118,9 @@ def _save(report: Report, file: Path, _judgement: Judgement | None) -> bool:
 
 
 def _export(report: Report, file: Path, name: str) -> bool:
-    made = import_module("pluginhost.exporters").export(name, report)
+    from pluginhost.exporters import export
+
+    made = export(name, report)
     file.write_bytes(made if isinstance(made, bytes) else made.encode("utf-8", "backslashreplace"))
     return True
 
