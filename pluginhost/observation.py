@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import time
-<<<<<<< HEAD
-=======
 from contextlib import ExitStack
-from importlib.metadata import PackageNotFoundError, version
->>>>>>> main
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self

@@ -10,11 +10,7 @@ from __future__ import annotations
 import marshal
 import sys
 from collections import defaultdict
-<<<<<<< HEAD
-from collections.abc import Iterable, Iterator, Mapping
-=======
 from collections.abc import Collection, Iterable, Iterator, Mapping
->>>>>>> main
 from contextlib import suppress
 from glob import escape
 from importlib.util import MAGIC_NUMBER, cache_from_source, resolve_name
@@ -29,14 +25,12 @@ _HEADER_BYTES = 16  # of a .pyc file (PEP 552)
 class ImportGraph:
     """Who imports the modules of `wanted` in a program; `files` are those of all modules, by name."""
 
-<<<<<<< HEAD
     def __init__(self, files: Mapping[str, str], wanted: Iterable[str]) -> None:
-=======
-    def __init__(self, files: Mapping[str, str]) -> None:
         self._names = frozenset(files)
->>>>>>> main
         self._importers: defaultdict[str, set[str]] = defaultdict(set)
         wanted = set(wanted)
+        packages = _packages_of(wanted)
+        wanted |= {name for name in files if name.partition(".")[0] in packages}
         # As a statement may name them: in full, or in part where it is relative or from a package.
         words = wanted | {part for name in wanted for part in name.split(".")}
         words |= {name.rpartition(".")[0] for name in wanted}
@@ -59,7 +53,7 @@ class ImportGraph:
         package loads by name, sometime later, must not keep the whole.
         """
         mine = frozenset(gone)
-        packages = {name.partition(".")[0] for name in mine} - sys.stdlib_module_names
+        packages = _packages_of(mine)
         along = {name for name in self._names if name.partition(".")[0] in packages}
         absent = (mine | along) - frozenset(others)
         kept = {name: name for name in mine - absent}
@@ -73,6 +67,11 @@ class ImportGraph:
                     kept[module] = kept.get(first, first)
                     waiting = True
         return {name: by for name, by in kept.items() if name in mine}
+
+
+def _packages_of(modules: Iterable[str]) -> set[str]:
+    """Return the top-level packages of modules, without those that come with Python."""
+    return {name.partition(".")[0] for name in modules} - sys.stdlib_module_names
 
 
 def _imported(name: str, file: str, words: set[str]) -> Iterator[str]:
