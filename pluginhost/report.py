@@ -34,6 +34,7 @@ class PluginState(StrEnum):
     SKIPPED = "skipped"
     UNLOADING = "unloading"
     UNLOADED = "unloaded"
+    QUARANTINED = "quarantined"
 
 
 class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,8 +42,9 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     `source` is the kind of place it was found in, `location` the place itself. `requires` are peers
     with optional version specifiers ("checksum>=1"), `after` are peers that come first when there.
-    `error` and `remedy` say why it failed or was skipped, `survivors` what an unload could not
-    release, `dirty` what loading has changed of what the whole process shares.
+    `runner` says where it runs. `error` and `remedy` say why it failed, was skipped or put in
+    quarantine, `survivors` what an unload could not release, `dirty` what loading has changed of what
+    the whole process shares.
     """
 
     id: str
@@ -56,6 +58,7 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     requires: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
+    runner: str = "inline"
     error: str | None = None
     remedy: str | None = None
     survivors: tuple[str, ...] = ()
@@ -68,6 +71,9 @@ class ExecutionMetrics(msgspec.Struct, frozen=True, kw_only=True):
     CPU, memory, threads and tasks are None where it was not sampled. `memory_allocated_bytes` and
     `memory_released_bytes` are the growth and shrinking of the process's resident set: an estimate,
     not the plugin's own where `overlapped`. The last 100 failures of a plugin keep their message.
+    `exact` says that it ran in a process of its own, which was measured: CPU and memory are then those
+    of this execution, `peak_rss_bytes` is the most that the process held meanwhile, and
+    `exit_status` says how it ended, if it did.
     """
 
     plugin_id: str
@@ -85,6 +91,9 @@ class ExecutionMetrics(msgspec.Struct, frozen=True, kw_only=True):
     tasks_at_start: int | None = None
     tasks_at_end: int | None = None
     overlapped: bool | None = None
+    exact: bool = False
+    peak_rss_bytes: int | None = None
+    exit_status: str | None = None
 
 
 class PerformanceSample(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +113,9 @@ class AggregateMetrics(msgspec.Struct, frozen=True, kw_only=True):
     those ran side by side and the self time is a lower bound. CPU is from the sampled executions,
     memory from those of them that did not overlap (`memory_samples`): growth of the resident set,
     a lower bound of what was allocated. The first execution is known by its start, the last by
-    its end.
+    its end. `exact_count` executions ran in processes of their own: their CPU and memory are exact,
+    their peaks are the most that those processes held, and `exit_count` of them ended their process,
+    the last with `last_exit_status`.
     """
 
     plugin_id: str
@@ -132,6 +143,9 @@ class AggregateMetrics(msgspec.Struct, frozen=True, kw_only=True):
     average_memory_bytes: float | None = None
     peak_memory_bytes: int | None = None
     peak_rss_bytes: int | None = None
+    exact_count: int = 0
+    exit_count: int = 0
+    last_exit_status: str | None = None
     first_execution_timestamp_ns: int
     last_execution_timestamp_ns: int
     last_error: str | None = None
