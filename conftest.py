@@ -18,10 +18,17 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pluginhost import PluginHost
 
 Files = Mapping[str, str | bytes]
+
+# A test that takes longer than it did on a quiet machine has not failed.
+settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("patient")
 
 APART = {"slow", "proof"}
 """Marks of tests that are only run when they are asked for."""

@@ -110,6 +110,7 @@ class Recorder:
         self._ended_ns: int | None = None
         self._main_cpu_ns, self._cpu_ns = _thread_cpu_ns(self._thread_id), time.process_time_ns()
         self._watched: list[_Watched] = []
+        self._projects: dict[str, str] = {}
         self._costs_ns: tuple[float, float, float] | None = None
         self._calibrating = False
 
@@ -131,7 +132,7 @@ class Recorder:
         """
         if self._calibrating or any(known.manager() is manager for known in self._watched):
             return
-        watched = _Watched(manager, self._prefix(manager.project_name))
+        watched = _Watched(manager, self._projects)
         self._watched.append(watched)
         timer = CallTimer(self.nesting, name_of=watched.name_of)
         for source in (
@@ -236,11 +237,6 @@ class Recorder:
         if self._adding is not None:
             self._adding.flush()
 
-    def _prefix(self, project: str) -> str:
-        """Return what tells the plugins of a second application from those of the first."""
-        first = self._watched[0].project if self._watched else project
-        return "" if printable(project) == first else f"{printable(project)}/"
-
 
 class BusJournal:
     """The journal of one path where observers want to know of every call: records go to a bus."""
@@ -259,14 +255,18 @@ class BusJournal:
 
 
 class _Watched:
-    """A manager, and all plugins and implementations that were ever seen in it."""
+    """A manager, and all plugins and implementations that were ever seen in it.
 
-    def __init__(self, manager: pluggy.PluginManager, prefix: str) -> None:
+    `projects` has the project of every plugin's name in the records. A name that another project
+    has taken gets its own project in front.
+    """
+
+    def __init__(self, manager: pluggy.PluginManager, projects: dict[str, str]) -> None:
         self.manager: Callable[[], pluggy.PluginManager | None] = weakref.ref(manager)
         self.project = printable(manager.project_name)
         self._class_module = printable(type(manager).__module__)
         self._specification: str | None = None
-        self._prefix = prefix
+        self._projects = projects
         self._plugins: dict[str, SeenPlugin] = {}
         self._implementations: dict[tuple[str, str], Implementation] = {}
 
@@ -291,7 +291,7 @@ class _Watched:
         distributions = {id(plugin): found for plugin, found in manager.list_plugin_distinfo()}
         for registered_name, plugin in manager.list_name_plugin():
             if plugin is None:
-                name = self._prefix + printable(registered_name)
+                name = self._named(printable(registered_name))
                 self._plugins[name] = SeenPlugin(
                     name=name, registered_name=printable(registered_name), module="", blocked=True
                 )
@@ -315,7 +315,7 @@ class _Watched:
         shown = printable(registered_name, 500)
         if registered_name == str(id(plugin)):  # a name that says nothing, and differs every time
             shown = f"{module}.{printable(_class_of(plugin).__qualname__)}"
-        name = self._prefix + shown
+        name = self._named(shown)
         if name not in self._plugins or distribution is not None:
             known = sys.modules.get(module)
             file = getattr(plugin if _is_module(plugin) else known, "__file__", None)
@@ -329,6 +329,11 @@ class _Watched:
                 version=_metadata(distribution, "Version"),
             )
         return name
+
+    def _named(self, shown: str) -> str:
+        """Return what the records call the plugin that is shown so in this manager."""
+        taken = self._projects.setdefault(shown, self.project)
+        return shown if taken == self.project else f"{self.project}/{shown}"
 
 
 def _is_module(plugin: object) -> bool:

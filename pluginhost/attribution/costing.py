@@ -70,7 +70,7 @@ def costs_of(
         recording_ns=sum(part.recording_ns + part.recorded_at_top_ns for part in parts),
         records=sum(capture.record_count for capture in captures),
     )
-    name = managers[0].project if managers else "application"
+    name = max(managers, key=_size).project if managers else "application"
     application = _application(name, recorded, plugins, measuring, wall_ns)
     rows_ns = application.self_ns + sum(row.self_ns for row in plugins) + measuring.total_ns
     title = " ".join(command) or name
@@ -152,6 +152,11 @@ def _application(
         import_ns=sum(node.self_ns for node in own if _is_import(node)),
         share=self_ns / wall_ns if wall_ns else 0.0,
     )
+
+
+def _size(manager: SeenManager) -> tuple[int, int]:
+    """Return what tells the manager that a program is about from those of its libraries."""
+    return len(manager.plugins), len(manager.implementations)
 
 
 def _processes(

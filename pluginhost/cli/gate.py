@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pluginhost.cli import exits
+from pluginhost.cli.options import FILE
 
 if TYPE_CHECKING:
     from pluginhost.comparison import Gate
@@ -56,6 +57,7 @@ _SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
     "--summary",
     "summaries",
     multiple=True,
+    type=FILE,
     metavar="FILE",
     help="Append the answer as Markdown; with 'github', to the summary of the GitHub step.",
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pluginhost.cli import exits
-from pluginhost.cli.options import complete_plugin, source_option
+from pluginhost.cli.options import FILE, complete_plugin, source_option
 
 if TYPE_CHECKING:
     from pluginhost.host.locking import LockedPlugin
@@ -20,7 +20,14 @@ FILE_NAME = "pluginhost.lock"
 @click.argument("plugins", nargs=-1, metavar="[PLUGIN]...", shell_complete=complete_plugin)
 @source_option
 @click.option(
-    "--file", "-f", "file", default=FILE_NAME, show_default=True, metavar="FILE", help="Where to."
+    "--file",
+    "-f",
+    "file",
+    default=FILE_NAME,
+    show_default=True,
+    type=FILE,
+    metavar="FILE",
+    help="Where to.",
 )
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 when it would differ.")
 def command(*, plugins: tuple[str, ...], sources: tuple[str, ...], file: str, check: bool) -> None:

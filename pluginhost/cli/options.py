@@ -17,6 +17,23 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 DEFAULT_SOURCE = "entry-points"
 
 
+class FileName(click.types.StringParamType):
+    """The name of a file, of which nothing is asked until it is used; shells complete it."""
+
+    name = "file"
+
+    def shell_complete(
+        self, _ctx: click.Context, _param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return that the shell knows files best."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
+
+FILE = FileName()
+
+
 def share(value: str) -> float:
     """Return the ratio that `value` says: `0.05` or `5%`; refuses `nan` and the like."""
     number, percent, rest = value.strip().partition("%")
@@ -39,6 +56,7 @@ def source_option(function: Function) -> Function:
         default=(DEFAULT_SOURCE,),
         show_default=True,
         metavar="SOURCE",
+        shell_complete=_complete_source,
         help="Where plugins come from; may be repeated. A folder, module:NAME, entry-points, or"
         " entry-points:GROUP.",
     )(function)
@@ -48,6 +66,7 @@ def trust_options(function: Function) -> Function:
     """Add `--lock` and `--safe-mode`."""
     lock = click.option(
         "--lock",
+        type=FILE,
         metavar="FILE",
         help="Load only plugins whose code is what this file, of 'pluginhost lock', says.",
     )
@@ -73,6 +92,16 @@ def host_of(
     from pluginhost.host.host import PluginHost
 
     return PluginHost(", ".join(sources), sources=sources, only=only, lock=lock)
+
+
+def _complete_source(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return that the shell knows folders best (first: bash would forget others), and the words."""
+    from click.shell_completion import CompletionItem
+
+    words = [word for word in (DEFAULT_SOURCE, "module:") if word.startswith(incomplete)]
+    return [CompletionItem(incomplete, type="dir"), *map(CompletionItem, words)]
 
 
 def complete_plugin(

@@ -15,6 +15,7 @@ import click
 
 from pluginhost.cli import exits
 from pluginhost.cli.files import check_writable
+from pluginhost.cli.options import FILE
 
 if TYPE_CHECKING:
     from pluginhost.launcher.plan import Plan
@@ -60,11 +61,18 @@ if TYPE_CHECKING:
     metavar="N",
     help="How many pairs of runs to verify with.",
 )
-@click.option("--output", metavar="FILE", help="Write the report there, not to standard error.")
 @click.option(
-    "--save", metavar="FILE", help="Keep the run for 'pluginhost report' and 'pluginhost compare'."
+    "--output", type=FILE, metavar="FILE", help="Write the report there, not to standard error."
 )
-@click.option("--json", "json_file", metavar="FILE", help="Write the report as JSON, too.")
+@click.option(
+    "--save",
+    type=FILE,
+    metavar="FILE",
+    help="Keep the run for 'pluginhost report' and 'pluginhost compare'.",
+)
+@click.option(
+    "--json", "json_file", type=FILE, metavar="FILE", help="Write the report as JSON, too."
+)
 def command(
     *,
     program: tuple[str, ...],

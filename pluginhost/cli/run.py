@@ -12,6 +12,7 @@ import click
 from pluginhost.cli import exits
 from pluginhost.cli.files import check_writable
 from pluginhost.cli.options import (
+    FILE,
     complete_plugin,
     host_of,
     only_of,
@@ -71,11 +72,15 @@ if TYPE_CHECKING:
     help="Sample less where measuring would cost more than this share of the run time.",
 )
 @click.option(
-    "--save", metavar="FILE", help="Keep the run for 'pluginhost report' and 'pluginhost compare'."
+    "--save",
+    type=FILE,
+    metavar="FILE",
+    help="Keep the run for 'pluginhost report' and 'pluginhost compare'.",
 )
 @click.option(
     "--json",
     "json_file",
+    type=FILE,
     metavar="FILE",
     help="Write the report as JSON, too; with '-', to standard output in place of the text.",
 )

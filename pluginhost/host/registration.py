@@ -46,6 +46,17 @@ def unregister(manager: pluggy.PluginManager, plugin_id: str) -> None:
     """Take the plugin out; nothing happens when it is not there."""
     if manager.has_plugin(plugin_id):
         manager.unregister(name=plugin_id)
+    _forget_lookups()
+
+
+def _forget_lookups() -> None:
+    """Have `inspect` forget the classes that pluggy has asked it about.
+
+    The first releases of Python 3.12 keep the last 128 of them alive.
+    """
+    cached = getattr(inspect, "_shadowed_dict_from_mro_tuple", None)
+    if cached is not None:
+        cached.cache_clear()
 
 
 def implementation(

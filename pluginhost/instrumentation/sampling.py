@@ -58,9 +58,10 @@ class Sampler:
 
         Over `elapsed_ns` there were `executions`, whose recording cost `fixed_ns` in all and whose
         readings would each cost `reading_ns`. The rate falls to its goal at once and rises
-        half-way to it each time, so that one idle period does not swing it.
+        half-way to it each time, so that one idle period does not swing it. A budget of all there is
+        changes nothing.
         """
-        if self.budget is None or not executions or elapsed_ns <= 0:
+        if self.budget is None or self.budget >= 1.0 or not executions or elapsed_ns <= 0:
             return
         left = self.budget * elapsed_ns - fixed_ns
         goal = max(0.0, min(self.max_rate, left / (executions * max(reading_ns, 1.0))))

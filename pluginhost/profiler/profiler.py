@@ -120,8 +120,8 @@ class Profiler:
     ) -> None:
         """Record an execution of `duration` seconds that has just ended, by hand.
 
-        `error` is an exception or a message. Raises `InvalidValueError` for a duration that is
-        negative, not finite or over a year.
+        `error` is an exception or a message; with a `TimeoutError` it timed out. Raises
+        `InvalidValueError` for a duration that is negative, not finite or over a year.
         """
         duration_ns = ns_of_seconds(duration, "the duration")
         if not plugin_id or printable(plugin_id) != plugin_id:
@@ -132,7 +132,8 @@ class Profiler:
         if not success:
             kind = type(error).__qualname__ if isinstance(error, BaseException) else "error"
             message = printable(error, 1000) if error is not None else ""
-            detail = Detail(Failure(Status.ERROR, kind, message))
+            status = Status.TIMEOUT if isinstance(error, TimeoutError) else Status.ERROR
+            detail = Detail(Failure(status, kind, message))
         end = self._clock()
         path = self._by_hand.root[plugin_id]
         record = [path, end - duration_ns, end, threading.get_ident(), detail]
@@ -168,8 +169,8 @@ class Profiler:
 
     def get_slow_plugins(self, threshold: float) -> tuple[AggregateMetrics, ...]:
         """Return plugins whose average duration is `threshold` seconds or more, slowest first."""
-        threshold_ns = ns_of_seconds(threshold, "the threshold")
-        rows = [r for r in self.get_all_aggregates() if r.average_duration_ns >= threshold_ns]
+        ns_of_seconds(threshold, "the threshold")
+        rows = [r for r in self.get_all_aggregates() if r.average_duration_ns / 1e9 >= threshold]
         return tuple(sorted(rows, key=lambda r: r.average_duration_ns, reverse=True))
 
     def get_failed_plugins(self, error_rate: float) -> tuple[AggregateMetrics, ...]:

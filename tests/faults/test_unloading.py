@@ -155,8 +155,8 @@ SURVIVORS = {
         "json.dumps, which is its mine()",
     ),
     "a patched method": (
-        "import pathlib\ndef mine(self): return ''\npathlib.PurePath.as_uri = mine",
-        "pathlib.PurePath.as_uri, which is its mine()",
+        "from fractions import Fraction\ndef mine(self): return 1\nFraction.conjugate = mine",
+        "fractions.Fraction.conjugate, which is its mine()",
     ),
     "a signal handler": (
         "import signal\ndef mine(*a): pass\nsignal.signal(signal.SIGUSR1, mine)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -84,3 +85,33 @@ def test_unprintable_ids_are_not_completed(plugin_folder: Any) -> None:
 def test_a_prefix_of_nothing_completes_nothing() -> None:
     """Neither commands nor options begin so."""
     assert _completed("zzz") == []
+
+
+OPTIONS_OF_FILES = [
+    pytest.param(name, option.opts[0], id=f"{name} {option.opts[0]}")
+    for name in COMMANDS
+    for option in import_module(f"pluginhost.cli.{name}").command.params
+    if option.metavar == "FILE" or (option.param_type_name == "argument" and option.name == "file")
+]
+
+
+@pytest.mark.parametrize(("command", "option"), OPTIONS_OF_FILES)
+def test_file_names_are_left_to_the_shell(command: str, option: str) -> None:
+    """Wherever a file is named, the shell completes it."""
+    shell = ShellComplete(main, {}, "pluginhost", "_PLUGINHOST_COMPLETE")
+    before = [command, option] if option.startswith("-") else [command]
+    (item,) = shell.get_completions(before, "some")
+    assert (item.type, item.value) == ("file", "some")
+
+
+def test_sources_are_words_and_folders() -> None:
+    """Folders are the shell's business, and come first: of what is before them, bash forgets all."""
+    shell = ShellComplete(main, {}, "pluginhost", "_PLUGINHOST_COMPLETE")
+    items = shell.get_completions(["run", "--source"], "")
+    assert [(item.type, item.value) for item in items] == [
+        ("dir", ""),
+        ("plain", "entry-points"),
+        ("plain", "module:"),
+    ]
+    (item,) = shell.get_completions(["list", "-s"], "plug")
+    assert (item.type, item.value) == ("dir", "plug")

@@ -82,6 +82,13 @@ def test_a_rate_without_a_budget_stays() -> None:
     assert sampler.rate == 0.3
 
 
+def test_a_budget_of_all_there_is_leaves_the_rate() -> None:
+    """Whatever measuring is taken to cost, on a busy machine, too."""
+    sampler = Sampler(0.3, budget=1.0)
+    _period(sampler, reading_ns=10**9, fixed_ns=10**9)
+    assert sampler.rate == 0.3
+
+
 def test_the_rate_falls_at_once_to_what_the_budget_allows() -> None:
     """2 % of 10 ms are 200 us, that is 40 readings of 5 us for 1000 executions."""
     sampler = Sampler(1.0, budget=0.02)

@@ -371,3 +371,25 @@ def test_unobserved_runs_block_plugins_and_nothing_else(shop: Path) -> None:
         assert unobserved([sys.executable, "program.py"], blocked=blocked).returncode == 0
     both, one = "[[0, 0], [1, 1], [2, 2]]", "[[0], [1], [2]]"
     assert (shop / "said").read_text() == both + both + one + both
+
+
+TWO_PROJECTS = """
+import pluggy, shop, thrifty, lavish
+
+library = pluggy.PluginManager("library")
+library.register(lavish, "thrifty")
+manager = pluggy.PluginManager("shop")
+manager.add_hookspecs(shop.Spec)
+manager.register(thrifty, "thrifty")
+manager.register(lavish, "lavish")
+manager.hook.sell(item=1)
+"""
+
+
+def test_a_second_manager_may_be_the_one_that_matters(run: Run) -> None:
+    """A program is called after its largest manager; only names that are taken get longer."""
+    _, report = run(TWO_PROJECTS)
+    assert report.application.name == "shop"
+    calls = {row.name: row.calls for row in report.plugins}
+    assert calls == {"thrifty": 1, "lavish": 1, "library/thrifty": 0}
+    assert adds_up(report)

@@ -291,6 +291,17 @@ def test_slow_plugins(mixed: Profiler, threshold: float, expected: str) -> None:
     assert "".join(r.plugin_id for r in mixed.get_slow_plugins(threshold)) == expected
 
 
+@given(st.lists(st.integers(0, 10**12), min_size=1, max_size=9))
+@settings(deadline=None)
+def test_a_plugins_own_average_is_a_threshold_it_reaches(durations_ns: list[int]) -> None:
+    """However its average is rounded, asking with it finds the plugin."""
+    profiler = Profiler()
+    for duration_ns in durations_ns:
+        profiler.record_execution("a", duration_ns / 1e9, success=True)
+    threshold = profiler.get_aggregates("a").average_duration_ns / 1e9
+    assert [row.plugin_id for row in profiler.get_slow_plugins(threshold)] == ["a"]
+
+
 @pytest.mark.parametrize(
     ("rate", "expected"),
     [
@@ -316,6 +327,17 @@ def test_memory_hogs() -> None:
 
 
 # Values by hand
+
+
+def test_a_timeout_by_hand_is_one() -> None:
+    """It counts as an error, and apart from other failures."""
+    profiler = Profiler()
+    profiler.record_execution("a", 1.0, success=False, error=TimeoutError("late"))
+    profiler.record_execution("a", 1.0, success=False, error=OSError("no"))
+    got = profiler.get_aggregates("a")
+    assert (got.timeout_count, got.failure_count, got.success_count) == (1, 1, 0)
+    assert got.error_rate == 1.0
+    assert [m.status for m in profiler.get_history("a")] == [Status.TIMEOUT, Status.ERROR]
 
 
 @pytest.mark.parametrize(
