@@ -144,16 +144,17 @@ class RemotePluginError(PluginHostError):
 
     def __init__(
         self,
-        error_type: str,
-        error_message: str,
+        message: str,
         *,
+        error_type: str = "",
+        error_message: str = "",
         remote_traceback: str = "",
         **about: str | None,
     ) -> None:
         self.error_type = error_type
         self.error_message = error_message
         self.remote_traceback = remote_traceback
-        super().__init__(f"{error_type}: {error_message}" if error_message else error_type, **about)
+        super().__init__(message, **about)
 
 
 class InvalidValueError(PluginHostError, ValueError):

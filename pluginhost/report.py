@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from pluginhost.costs import CostReport, FlameGraphNode, Verification
-from pluginhost.errors import InvalidValueError, ReportFileError
+from pluginhost.errors import ReportFileError
 from pluginhost.events import Status
 from pluginhost.suite import SuiteReport
 
@@ -394,16 +394,3 @@ def _tidy(part: Any) -> Any:
     if isinstance(part, dict):
         return {k: cleandoc(v) if k == "description" else _tidy(v) for k, v in part.items()}
     return [_tidy(each) for each in part] if isinstance(part, list) else part
-
-
-def ns_of_seconds(value: float, what: str, *, limit_s: float = 366 * 86_400.0) -> int:
-    """Return seconds given by hand as ns; refuses what is negative, not finite or over a year."""
-    try:
-        possible = type(value) is not bool and 0 <= value <= limit_s
-    except TypeError:
-        possible = False
-    if not possible:
-        raise InvalidValueError(
-            f"{what} is {value!r}", remedy=f"give seconds between 0 and {limit_s:.0f}"
-        )
-    return round(value * 1_000_000_000)

@@ -37,7 +37,8 @@ from pluginhost.host.sources import PluginSource, source_from_text
 from pluginhost.host.steps import HostSteps, PluginRecord, as_load_error
 from pluginhost.host.surroundings import surroundings
 from pluginhost.processes import follow_forks
-from pluginhost.report import PluginInfo, PluginState, ns_of_seconds
+from pluginhost.report import PluginInfo, PluginState
+from pluginhost.seconds import ns_of_seconds
 
 if TYPE_CHECKING:
     from pluginhost.host.runners.workers import WorkerOptions
@@ -56,8 +57,7 @@ class PluginHost:
     among `only`, and whose code is what the lock file `lock` says, are loaded. `runners` maps plugin
     ids ("*": all others) to "inline", "process" or an executor, and goes before what manifests say;
     `state_file` keeps crashes of plugins in processes of their own (None: in the platform's folder,
-    "": nowhere). Importing a plugin inline, and its setup, may take `load_deadline` seconds. A
-    context manager: leaving it unloads every plugin.
+    "": nowhere). An import inline, or a setup, may take `load_deadline` seconds. A context manager.
     """
 
     def __init__(

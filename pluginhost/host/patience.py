@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pluginhost.errors import PluginLoadError
-from pluginhost.report import ns_of_seconds
+from pluginhost.seconds import ns_of_seconds
 
 
 class Patience:

@@ -23,8 +23,8 @@ from pluginhost.report import (
     PerformanceReport,
     PerformanceSample,
     encode,
-    ns_of_seconds,
 )
+from pluginhost.seconds import ns_of_seconds
 
 RECENT_IN_REPORTS = 10
 ALL = "all plugins"

@@ -36,10 +36,10 @@ from pluginhost.report import (
     decode,
     encode,
     json_schema,
-    ns_of_seconds,
     read_report,
     write_report,
 )
+from pluginhost.seconds import ns_of_seconds
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "schemas"
 PUBLISHED: Mapping[str, type[msgspec.Struct]] = {

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from pluginhost.errors import PluginHostError
 from pluginhost.hookspecs import Task
-from pluginhost.report import ns_of_seconds
+from pluginhost.seconds import ns_of_seconds
 
 RUNNERS = {
     "inline": "in the host's process, in the calling thread",

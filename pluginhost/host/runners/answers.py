@@ -44,9 +44,11 @@ def error_of(answer: Raised, plugin_id: str, hook: str) -> PluginHostError:
     message = printable(answer.message, _MAX_MESSAGE)
     if answer.ours:
         return PluginStateError(message, plugin_id=plugin_id, hook=hook, remedy=answer.remedy)
+    kind = printable(answer.error_type)
     error = RemotePluginError(
-        printable(answer.error_type),
-        message,
+        f"{kind}: {message}" if message else kind,
+        error_type=kind,
+        error_message=message,
         remote_traceback=answer.traceback,
         plugin_id=plugin_id,
         hook=hook,

@@ -94,7 +94,8 @@ class InlineRunner:
             raise failure.pop()  # not kept: its traceback leads back to this frame
         if outcome:
             return outcome.pop()
-        raise self._overran(task, f"it goes on in thread {thread.name!r} and cannot be stopped")
+        where = f"the background, thread {thread.name!r}"
+        raise self._overran(task, f"it goes on in {where}, and cannot be stopped")
 
     async def arun(self, task: Task) -> Any:
         """Await the implementation; at the deadline it is cancelled.

@@ -91,6 +91,9 @@ class ProcessRunner:
         try:
             with self._turn:
                 self._begin(None)
+        except WorkerCrashedError as error:
+            self.close()
+            raise self._not_loaded(error.message, error.remedy) from error
         except BaseException:
             self.close()
             raise
@@ -182,7 +185,7 @@ class ProcessRunner:
     def _begin(self, until: float | None) -> WorkerProcess:
         """Start a worker and have it load the plugin.
 
-        Raises `PluginLoadError` if that fails, and `TimeoutError` when `until` has come.
+        Raises `PluginLoadError` or `WorkerCrashedError` if that fails, `TimeoutError` at `until`.
         """
         options, now = self._workers.options, time.monotonic()
         try:
@@ -210,8 +213,7 @@ class ProcessRunner:
                 "find out what it waits for, or give it more load_timeout_s",
             ) from None
         except (ChannelClosedError, FrameError, WorkerCrashedError) as error:
-            crash = self._crashed(worker, "was loaded", error).error
-            raise self._not_loaded(crash.message, crash.remedy) from error
+            raise self._crashed(worker, "was loaded", error).error from error
         except BaseException:
             self._ended(worker)
             raise

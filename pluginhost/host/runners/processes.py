@@ -157,9 +157,12 @@ class WorkerProcess:
         except TimeoutError:
             self.kill()
             raise _no_worker("did not answer in time") from None
-        except (ChannelClosedError, FrameError) as error:
+        except ChannelClosedError:
             self.kill()
-            raise _no_worker(f"ended with {self.status} or does not talk like one") from error
+            raise _no_worker(f"ended with {self.status} before it said anything") from None
+        except FrameError as error:
+            self.kill()
+            raise _no_worker(f"does not talk like one: {error}") from error
         if hello != Hello(VERSION, self._cookie):
             self.kill()
             raise _no_worker("is of another version, or not the one that was started")
