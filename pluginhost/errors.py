@@ -169,6 +169,24 @@ class ReportFileError(PluginHostError):
     docs_slug = "reportfileerror"
 
 
+class MissingExtraError(PluginHostError):
+    """Something was asked for that needs a library which is not installed."""
+
+    docs_slug = "missingextraerror"
+
+
+class HistoryError(PluginHostError):
+    """A history cannot be opened, read or written, or is not what it should be."""
+
+    docs_slug = "historyerror"
+
+
+class NewerHistoryError(HistoryError):
+    """A history was made by a newer version; it is left as it is."""
+
+    docs_slug = "newerhistoryerror"
+
+
 class LaunchError(PluginHostError):
     """A program cannot be launched and observed: it is not there, or no Python program."""
 

@@ -37,7 +37,18 @@ class DurationHistogram:
 
     def merge(self, other: DurationHistogram) -> None:
         """Add the counts of `other`, exactly."""
-        self._counts.update(other._counts)
+        counts, get = self._counts, self._counts.get
+        dict.update(counts, {b: n + get(b, 0) for b, n in other._counts.items()})
+
+    def copy(self) -> DurationHistogram:
+        """Return a histogram with the same counts, at the speed of C."""
+        copied = DurationHistogram()
+        dict.update(copied._counts, self._counts)
+        return copied
+
+    def columns(self) -> tuple[list[int], list[int]]:
+        """Return the buckets and their counts, in no order: what is quickest to store."""
+        return list(self._counts), list(self._counts.values())
 
     def __len__(self) -> int:
         return self._counts.total()

@@ -62,6 +62,8 @@ class Task(msgspec.Struct):
 
     A runner whose work is done elsewhere than in the calling thread notes in `cpu_ns` what CPU
     time it took there; one that works in a process of its own, in `reading` all it took.
+    In another thread of this process it calls `within(run, task)`, where that is given, in place of
+    `run(task)`: somebody wants to be around the work itself.
     """
 
     run: Callable[[Task], Any]
@@ -71,6 +73,7 @@ class Task(msgspec.Struct):
     deadline: float | None
     cpu_ns: int | None = None
     reading: ProcessReading | None = None
+    within: Callable[[Callable[[Task], Any], Task], Any] | None = None
 
 
 class PluginSpec:

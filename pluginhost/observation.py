@@ -6,30 +6,45 @@ import os
 import platform
 import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import pluggy
 
+from pluginhost.analytics.anomalies import AnomalyDetector
 from pluginhost.analytics.engine import AnalyticsEngine
 from pluginhost.attribution import costs_of
 from pluginhost.bus import EventBus
 from pluginhost.costs import CostReport
 from pluginhost.errors import InvalidValueError
 from pluginhost.host.host import PluginHost
+from pluginhost.inside import Inside
 from pluginhost.instrumentation.by_context import ContextNesting
 from pluginhost.instrumentation.calls import CallTimer
 from pluginhost.instrumentation.cost import CostMeter
+from pluginhost.instrumentation.inside import InsideSource
 from pluginhost.instrumentation.lifecycle import LifecycleSource
 from pluginhost.instrumentation.nesting import frame_variable
 from pluginhost.instrumentation.sampling import Sampler
 from pluginhost.instrumentation.tap import HookTapSource
 from pluginhost.printable import printable
 from pluginhost.profiler.calls import CallTotals
+from pluginhost.profiler.inside import with_inside
 from pluginhost.profiler.profiler import Profiler
 from pluginhost.recording import Recorder
 from pluginhost.rendering import analytics_text, cost_text, performance_text
-from pluginhost.report import Environment, Overhead, PluginInfo, PluginState, Report
+from pluginhost.report import (
+    Environment,
+    Overhead,
+    PerformanceReport,
+    PluginInfo,
+    PluginState,
+    Report,
+)
+
+if TYPE_CHECKING:
+    from pluginhost.history.keeper import HistoryKeeper
 
 
 class Watched(Protocol):
@@ -47,6 +62,9 @@ class Watched(Protocol):
     def costs(self) -> CostReport | None:
         """Return rows that add up to the whole, where the whole is known."""
 
+    def inside(self, report: PerformanceReport) -> PerformanceReport:
+        """Return the report with what was sampled inside of a plugin."""
+
     def close(self) -> None:
         """Deliver what is pending and detach."""
 
@@ -55,14 +73,23 @@ class Observation:
     """What is being learnt of one host or plugin manager; a context manager that stops on leaving.
 
     `profiler` and `analytics` hold the knowledge (None where they were not wanted), `bus` takes
-    further observers. After `close()` everything learnt can still be read.
+    further observers. `history` is who keeps it, and what became of it is in `history.account()`.
+    After `close()` everything learnt can still be read.
     """
 
     def __init__(
-        self, watched: Watched, *, profiler: Profiler | None, analytics: AnalyticsEngine | None
+        self,
+        watched: Watched,
+        *,
+        profiler: Profiler | None,
+        analytics: AnalyticsEngine | None,
+        anomalies: AnomalyDetector | None = None,
+        history: str | Path | None = None,
     ) -> None:
         self.profiler = profiler
         self.analytics = analytics
+        self.anomalies = anomalies
+        self.history: HistoryKeeper | None = None
         self.bus = watched.bus
         self._watched = watched
         self._started_ns = self.bus.clock()
@@ -73,6 +100,11 @@ class Observation:
         if analytics is not None:
             analytics.connect(self.bus.flush)
             self.bus.subscribe(analytics, live=False)
+        if anomalies is not None:
+            self._watching = self.bus.subscribe(anomalies)
+        if history is not None:
+            self.history = _keeper(history, watched, anomalies)
+            self._keeping = self.history.attach(self.bus)
 
     def report(self) -> Report:
         """Return everything that is known now."""
@@ -81,15 +113,18 @@ class Observation:
         # Before the profiler's: its first report calibrates, which is not time observed.
         analytics = self.analytics.report() if self.analytics else None
         costs = self._watched.costs()
+        if self.anomalies is not None:
+            self._watching.flush()
         return Report(
             name=self._watched.name,
             created_timestamp_ns=time.time_ns(),
             observed_ns=ended_ns - self._started_ns,
             environment=environment(),
             plugins=self._watched.plugins(),
-            performance=self.profiler.report() if self.profiler else None,
+            performance=self._performance() if self.profiler else None,
             analytics=analytics,
             costs=costs,
+            anomalies=self.anomalies.anomalies() if self.anomalies else (),
         )
 
     def performance_report(self) -> str:
@@ -97,7 +132,10 @@ class Observation:
         costs = self._watched.costs()
         if costs is not None:
             return cost_text(costs)
-        return performance_text(_there(self.profiler, "profiler").report())
+        return performance_text(self._performance())
+
+    def _performance(self) -> PerformanceReport:
+        return self._watched.inside(_there(self.profiler, "profiler").report())
 
     def analytics_summary(self) -> str:
         """Return the analytics engine's report as text."""
@@ -109,6 +147,8 @@ class Observation:
             self._ended_ns = self.bus.clock()
             try:
                 self._watched.close()
+                if self.history is not None:
+                    self.history.close()
             finally:
                 for part in (self.profiler, self.analytics):
                     if part is not None:
@@ -131,6 +171,9 @@ def observe(
     *,
     profiler: Profiler | bool | None = True,
     analytics: AnalyticsEngine | bool | None = True,
+    anomalies: AnomalyDetector | bool | None = None,
+    history: str | Path | bool | None = None,
+    inside: Inside | None = None,
 ) -> Observation:
     """Observe what the plugins of `target` do, and what each of them costs.
 
@@ -139,13 +182,20 @@ def observe(
     has rows that add up to the time observed, for the thread that observes.
 
     Give a `Profiler` or an `AnalyticsEngine` to choose their settings, True for the defaults,
-    False or None to do without. Without any observer nothing is attached to a host and nothing is
-    slower.
+    False or None to do without. With `anomalies`, an `AnomalyDetector` tells what is not as it was
+    before. With `history`, a file or URL (True: the default), everything is kept in it as a run;
+    needs the extra `history`. Without any observer nothing is attached to a host and nothing is
+    slower. `inside` says which plugin of a host to look into with a sampling profiler.
     """
     chosen = Profiler() if profiler is True else profiler or None
     if isinstance(target, PluginHost):
-        watched: Watched = _Host(target, chosen)
+        watched: Watched = _Host(target, chosen, inside)
     elif isinstance(target, pluggy.PluginManager):
+        if inside is not None:
+            raise InvalidValueError(
+                "only executions by a PluginHost can be looked into",
+                remedy="leave out inside=, and profile the program with pyinstrument or memray",
+            )
         watched = _Manager(target)
     else:
         raise InvalidValueError(
@@ -153,13 +203,35 @@ def observe(
             remedy="give a PluginHost or a pluggy.PluginManager",
         )
     engine = AnalyticsEngine() if analytics is True else analytics or None
-    return Observation(watched, profiler=chosen, analytics=engine)
+    detector = AnomalyDetector() if anomalies is True else anomalies or None
+    where = "" if history is True else history or None
+    return Observation(
+        watched, profiler=chosen, analytics=engine, anomalies=detector, history=where
+    )
+
+
+def _keeper(
+    where: str | Path, watched: Watched, anomalies: AnomalyDetector | None
+) -> HistoryKeeper:
+    """Return who keeps what is observed; raises when an extra is missing, and not later."""
+    from pluginhost.extras import require
+
+    require("sqlalchemy", "alembic", extra="history")
+    from pluginhost.history.keeper import HistoryKeeper
+    from pluginhost.history.labels import label_of_run
+
+    return HistoryKeeper(
+        where or None,
+        label=label_of_run(watched.name, environment(), time.time_ns()),
+        plugins=watched.plugins,
+        anomalies=anomalies.anomalies if anomalies is not None else None,
+    )
 
 
 class _Host:
     """A host, and what is attached to it while the bus has observers."""
 
-    def __init__(self, host: PluginHost, profiler: Profiler | None) -> None:
+    def __init__(self, host: PluginHost, profiler: Profiler | None, inside: Inside | None) -> None:
         self._host = host
         self.name = host.name
         self.bus = EventBus()
@@ -171,6 +243,11 @@ class _Host:
         tap = HookTapSource(host.manager, CallTimer(ContextNesting(self.bus, current)).timed)
         self.bus.add_source(LifecycleSource(host, self.bus, sampler, current, tap.letting_go))
         self.bus.add_source(tap)
+        self._inside = InsideSource(host, inside) if inside is not None else None
+        if self._inside is not None:
+            self.bus.add_source(
+                self._inside
+            )  # the last to be attached stands outside of the others
         self.overhead = CostMeter(self.bus, sampler).overhead
         self.close = self.bus.close
 
@@ -181,6 +258,11 @@ class _Host:
     def costs(self) -> CostReport | None:
         """Return nothing: time between executions is nobody's."""
         return None
+
+    def inside(self, report: PerformanceReport) -> PerformanceReport:
+        """Return the report with what was sampled inside of a plugin."""
+        profile = self._inside.profile() if self._inside is not None else None
+        return report if profile is None else with_inside(report, profile)
 
 
 class _Manager:
@@ -220,6 +302,10 @@ class _Manager:
     def costs(self) -> CostReport:
         """Return rows that add up to the time observed."""
         return costs_of([self._recorder.capture("observed")])
+
+    def inside(self, report: PerformanceReport) -> PerformanceReport:
+        """Return the report as it is: no plugin is looked into."""
+        return report
 
 
 def environment() -> Environment:

@@ -19,6 +19,8 @@ import msgspec
 from pluginhost.costs import CostReport, FlameGraphNode, Verification
 from pluginhost.errors import ReportFileError
 from pluginhost.events import Status
+from pluginhost.inside import InsideProfile
+from pluginhost.series import Anomaly, Series
 from pluginhost.suite import SuiteReport
 
 SCHEMA_VERSION = 1
@@ -212,6 +214,7 @@ class PerformanceReport(msgspec.Struct, frozen=True, kw_only=True):
     estimates: tuple[str, ...] = ()
     recent: dict[str, tuple[ExecutionMetrics, ...]] = {}
     histograms: dict[str, tuple[tuple[int, int], ...]] = {}
+    inside: tuple[InsideProfile, ...] = ()
 
 
 class PluginStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -296,6 +299,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     analytics: AnalyticsReport | None = None
     costs: CostReport | None = None
     suite: SuiteReport | None = None
+    series: tuple[Series, ...] = ()
+    anomalies: tuple[Anomaly, ...] = ()
     verification: Verification | None = None
 
 

@@ -20,14 +20,21 @@ _SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
 
 
 @click.command("gate", epilog=exits.HELP)
-@click.argument("run", type=click.Path())
+@click.argument("run", default="", type=click.Path())
 @click.option(
     "--baseline",
     required=True,
     multiple=True,
     metavar="REF",
-    help="What to judge against: a saved run. May be repeated, the oldest first: with three or"
-    " more, a plugin must be slower than in each of them.",
+    help="What to judge against: a saved run, or one in the history: last, last:5, branch:NAME,"
+    " branch:NAME:5, revision:HEX, or a run's number. May be repeated, the oldest first: with three"
+    " or more, a plugin must be slower than in each of them.",
+)
+@click.option(
+    "--history",
+    metavar="URL",
+    help="The history that REF is of.  [default: PLUGINHOST_HISTORY, else a file in your data"
+    " folder]",
 )
 @click.option(
     "--budget",
@@ -66,6 +73,7 @@ def command(
     *,
     run: str,
     baseline: tuple[str, ...],
+    history: str | None,
     budgets: tuple[str, ...],
     alpha: float,
     min_difference: float | None,
@@ -75,7 +83,8 @@ def command(
 ) -> None:
     """Fail when a plugin is over its budget, for continuous integration.
 
-    RUN is what '--save FILE' of 'pluginhost run' or 'pluginhost profile' has written. Exits with 1
+    RUN is what '--save FILE' of 'pluginhost run' or 'pluginhost profile' has written, or a run in
+    the history, by default the latest, which is never its own baseline. Exits with 1
     when a plugin is over its budget, fails more often, or cannot be loaded any more. Of a host's
     run, the median execution counts, and noise is told from change as in 'pluginhost compare'; of a
     program's, all that a plugin took.
@@ -95,9 +104,10 @@ def command(
     least_ns = None
     if min_difference is not None:
         least_ns = ns_of_seconds(min_difference, "the minimum difference")
+    current, runs = _chosen(run or "last", baseline, history)
     gate = judge(
-        _runs(baseline),
-        _runs([run])[-1],
+        runs,
+        current,
         chosen,
         alpha=alpha,
         min_difference_ns=least_ns,
@@ -115,11 +125,40 @@ def command(
         click.get_current_context().exit(exits.NO)
 
 
-def _runs(references: Sequence[str]) -> list[Report]:
-    """Return the runs that are meant."""
+def _chosen(run: str, baseline: Sequence[str], history: str | None) -> tuple[Report, list[Report]]:
+    """Return the run to judge, and those to judge it against: files, or runs in the history.
+
+    What looks like a path is one, and is missed where it is not there.
+    """
     from pluginhost.report import read_report
 
-    return [read_report(reference) for reference in references]
+    files = {name: read_report(name) for name in (run, *baseline) if _is_path(name)}
+    if len(files) == len({run, *baseline}):
+        return files[run], [files[name] for name in baseline]
+    from pluginhost.extras import require
+
+    require("sqlalchemy", "alembic", extra="history")
+    from pluginhost.history.reader import History
+    from pluginhost.history.reports import report_of_run
+
+    with History(history) as kept:
+        number = None
+        current = files.get(run)
+        if current is None:
+            found = kept.resolve(run)[-1]
+            current, number = report_of_run(kept, found), found.number
+        runs = []
+        for name in baseline:
+            if name in files:
+                runs.append(files[name])
+            else:
+                before = kept.resolve(name, name=current.name, but=number)
+                runs += [report_of_run(kept, one) for one in before]
+        return current, runs
+
+
+def _is_path(name: str) -> bool:
+    return Path(name).is_file() or name.endswith(".json") or os.sep in name.partition(":")[0]
 
 
 def _summary_file(name: str) -> str:

@@ -23,6 +23,7 @@ COMMANDS = {
     "profile": "Run any program on pluggy, and report what its plugins cost.",
     "report": "Show the report of a saved run again.",
     "compare": "Tell which plugin got slower between two saved runs.",
+    "history": "Show what is kept of many runs, and what changed over them.",
     "gate": "Fail when a plugin is over its budget, for continuous integration.",
     "doctor": "Say what is wrong with plugins, what they change and leave behind.",
     "lock": "Write down which plugins may be loaded, with their code's sha256.",
@@ -107,6 +108,7 @@ def _message_of(error: Exception) -> click.ClickException | None:
         errors.PluginNotFoundError,
         errors.InvalidValueError,
         errors.LaunchError,
+        errors.MissingExtraError,
     )
     kind = exits.WrongUsageError if isinstance(error, wrong_usage) else exits.BrokenFileError
     return kind(str(error))

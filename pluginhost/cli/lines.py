@@ -14,6 +14,7 @@ from pluginhost.rendering import (
     performance_lines,
     verification_lines,
 )
+from pluginhost.rendering.series import anomaly_lines, course_lines
 from pluginhost.report import PluginInfo, PluginState, Report
 
 _WIDTHS = (10, 11, 12)  # version, state, source
@@ -77,6 +78,8 @@ def run_lines(report: Report) -> Iterator[Line]:
     if report.analytics is not None and hosted:
         yield ()
         yield from analytics_lines(report.analytics)
+    yield from anomaly_lines(report.anomalies)
+    yield from course_lines(report.series)
     yield from broken_lines(report.plugins)
 
 

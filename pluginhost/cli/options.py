@@ -78,6 +78,28 @@ def trust_options(function: Function) -> Function:
     return lock(safe_mode(function))
 
 
+def history_option(function: Function) -> Function:
+    """Add `--history`, with or without a URL; its value is None, "" for the default, or a URL."""
+    return click.option(
+        "--history",
+        is_flag=False,
+        flag_value="",
+        callback=_checked_history,
+        metavar="[URL]",
+        help="Keep the run in a history, too: a file or postgresql://... as --history=URL, or the"
+        " default one.",
+    )(function)
+
+
+def _checked_history(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """Refuse what is no place, but was to be something else: `--history words` of `run`."""
+    if value and "/" not in value and "." not in value:
+        raise click.BadParameter(
+            f"{value!r} is no file or URL; if it is not to be one, put --history last"
+        )
+    return value
+
+
 def only_of(plugins: tuple[str, ...], *, safe_mode: bool) -> tuple[str, ...] | None:
     """Return the only plugins that may be loaded, None for all."""
     if safe_mode and not plugins:

@@ -15,9 +15,10 @@ import click
 
 from pluginhost.cli import exits
 from pluginhost.cli.files import check_writable
-from pluginhost.cli.options import FILE
+from pluginhost.cli.options import FILE, history_option
 
 if TYPE_CHECKING:
+    from pluginhost.history.places import Place
     from pluginhost.launcher.plan import Plan
     from pluginhost.launcher.running import Outcome
     from pluginhost.rendering import Line
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Keep the run for 'pluginhost report' and 'pluginhost compare'.",
 )
+@history_option
 @click.option(
     "--json", "json_file", type=FILE, metavar="FILE", help="Write the report as JSON, too."
 )
@@ -85,6 +87,7 @@ def command(
     rounds: int,
     output: str | None,
     save: str | None,
+    history: str | None,
     json_file: str | None,
 ) -> None:
     """Run any program on pluggy, and report what its plugins cost.
@@ -105,6 +108,7 @@ def command(
 
     for file in {output, save, json_file} - {None}:
         check_writable(str(file))
+    place = _place(history) if history is not None else None
     words = program if module is None else ("-m", module, *program)
     if not words:
         raise click.UsageError("Missing argument 'PROGRAM...'")
@@ -119,6 +123,8 @@ def command(
                     report, plan, outcome, plugin=verify, rounds=rounds, output=output
                 )
         finally:
+            if place is not None:
+                report = _recorded(report, place, output)
             _write(report, save, json_file)
     else:
         for text in outcome.missing:
@@ -193,6 +199,39 @@ def _verified(
         _tell(indented(doubt, "bad", margin=2, first="!"), output, mode="a")
     costs = msgspec.structs.replace(report.costs, notes=(*report.costs.notes, *found.doubts))
     return msgspec.structs.replace(report, costs=costs, verification=found.verification)
+
+
+def _place(history: str) -> Place:
+    """Return the history that is meant; raises before the program is run in vain."""
+    from pluginhost.extras import require
+
+    require("sqlalchemy", "alembic", extra="history")
+    from pluginhost.history.places import place_of
+
+    return place_of(history or None)
+
+
+def _recorded(report: Report, place: Place, output: str | None) -> Report:
+    """Put the run into the history; return it with what the history knows of its plugins."""
+    from pluginhost.cli.lines import indented
+    from pluginhost.errors import HistoryError
+    from pluginhost.history.course import with_course
+    from pluginhost.history.git import checkout_of
+    from pluginhost.history.reader import History
+    from pluginhost.history.recorded import record
+    from pluginhost.rendering.series import course_lines
+
+    try:
+        number, _ = record(report, place, checkout=checkout_of(Path.cwd()))
+        with History(place) as history:
+            report = with_course(report, history)
+    except HistoryError as error:
+        _tell(indented(str(error), "bad", margin=2, first="!"), output, mode="a")
+        return report
+    _tell(course_lines(report.series), output, mode="a")
+    note = f"kept as run {number} in {place.shown}"
+    _tell(indented(note, "dim", margin=6, first="note"), output, mode="a")
+    return report
 
 
 def _write(report: Report, save: str | None, json_file: str | None) -> None:

@@ -14,7 +14,10 @@ from typing import Self
 import msgspec
 
 from pluginhost.errors import PluginHostError
+from pluginhost.history.places import Place
+from pluginhost.history.records import HistoryAccount
 from pluginhost.host.host import PluginHost
+from pluginhost.inside import ANY, Inside
 from pluginhost.observation import observe
 from pluginhost.printable import printable
 from pluginhost.profiler.profiler import Profiler
@@ -22,7 +25,10 @@ from pluginhost.report import PluginState, Report
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run: the plugins (empty: all), on what, how often, and how closely to look."""
+    """What to run: the plugins (empty: all), on what, how often, and how closely to look.
+
+    `inside` is which plugin to look into.
+    """
 
     plugin_ids: tuple[str, ...] = ()
     payloads: tuple[Path | None, ...] = (None,)
@@ -30,6 +36,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float | None = None
     sampling_rate: float = 1.0
     cost_budget: float | None = 0.05
+    inside: Inside | None = None
+    history: str | None = None
+    anomalies: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +54,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     interrupted: bool
     idle: tuple[str, ...]
     left_behind: tuple[str, ...]
+    history: HistoryAccount | None = None
 
 
 def measure(host: PluginHost, plan: Plan, on_progress: Callable[[int, int], None]) -> Outcome:
@@ -55,21 +65,56 @@ def measure(host: PluginHost, plan: Plan, on_progress: Callable[[int, int], None
     """
     profiler = Profiler(sampling_rate=plan.sampling_rate, cost_budget=plan.cost_budget)
     rounds = Rounds(host, plan, on_progress)
-    with observe(host, profiler=profiler) as observation, redirect_stdout(sys.stderr):
+    _known(host, plan.inside)
+    history = True if plan.history == "" else plan.history
+    observing = observe(
+        host,
+        profiler=profiler,
+        anomalies=plan.anomalies,
+        history=history,
+        inside=plan.inside,
+    )
+    with observing as observation, redirect_stdout(sys.stderr):
         with Stoppable() as run:
             rounds.begin(loaded(host, plan.plugin_ids))
             rounds.run(lambda: run.stopped)
         left_behind: list[str] = []
         with Stoppable():
             left_behind = unloaded(host)
-        return Outcome(
-            report=observation.report(),
-            done=rounds.done,
-            total=rounds.total,
-            interrupted=run.stopped,
-            idle=tuple(rounds.idle),
-            left_behind=tuple(left_behind),
-        )
+        report = observation.report()
+    account = None
+    if observation.history is not None:
+        account = observation.history.account()
+        report = _with_course(report, observation.history.place)
+    return Outcome(
+        report=report,
+        done=rounds.done,
+        total=rounds.total,
+        interrupted=run.stopped,
+        idle=tuple(rounds.idle),
+        left_behind=tuple(left_behind),
+        history=account,
+    )
+
+
+def _with_course(report: Report, place: Place) -> Report:
+    """Return the report with what the history knows of its plugins, if it can be asked."""
+    from pluginhost.history.course import with_course
+    from pluginhost.history.reader import History
+
+    try:
+        with History(place) as history:
+            return with_course(report, history)
+    except PluginHostError:
+        return report
+
+
+def _known(host: PluginHost, inside: Inside | None) -> None:
+    """Refuse to look into a plugin that there is not."""
+    if inside is not None and inside.plugin_id != ANY:
+        host.discover()
+        if inside.plugin_id not in host.plugins:
+            host.load(inside.plugin_id)  # raises, and names those that are near
 
 
 def loaded(host: PluginHost, wanted: Sequence[str]) -> list[str]:

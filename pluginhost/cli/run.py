@@ -14,6 +14,7 @@ from pluginhost.cli.files import check_writable
 from pluginhost.cli.options import (
     FILE,
     complete_plugin,
+    history_option,
     host_of,
     only_of,
     share,
@@ -23,6 +24,7 @@ from pluginhost.cli.options import (
 
 if TYPE_CHECKING:
     from pluginhost.cli.rounds import Outcome
+    from pluginhost.inside import Inside
     from pluginhost.report import Report
 
 
@@ -72,11 +74,25 @@ if TYPE_CHECKING:
     help="Sample less where measuring would cost more than this share of the run time.",
 )
 @click.option(
+    "--inside",
+    metavar="PLUGIN[=KIND]",
+    help="Look into this plugin with a sampling profiler: KIND is time, the default, or memory."
+    " With '*' and --inside-over, into the first that takes too long.",
+)
+@click.option(
+    "--inside-over",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Look into it only after an execution that took longer.",
+)
+@click.option(
     "--save",
     type=FILE,
     metavar="FILE",
     help="Keep the run for 'pluginhost report' and 'pluginhost compare'.",
 )
+@history_option
+@click.option("--anomalies", is_flag=True, help="Tell what is not as it was earlier in this run.")
 @click.option(
     "--json",
     "json_file",
@@ -100,7 +116,11 @@ def command(
     deadline: float | None,
     sampling_rate: float,
     cost_budget: float | None,
+    inside: str | None,
+    inside_over: float | None,
     save: str | None,
+    history: str | None,
+    anomalies: bool,
     json_file: str | None,
     fail_on_error: bool,
 ) -> None:
@@ -128,6 +148,9 @@ def command(
         deadline=_checked_deadline(deadline),
         sampling_rate=sampling_rate,
         cost_budget=cost_budget,
+        inside=_inside(inside, inside_over),
+        history=history,
+        anomalies=anomalies,
     )
     host = host_of(sources, only=only_of(plugins, safe_mode=safe_mode), lock=lock)
     progress = ProgressBar(sys.stderr)
@@ -161,6 +184,25 @@ def files_of(inputs: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(files)
 
 
+def _inside(text: str | None, over_s: float | None) -> Inside | None:
+    """Return what `--inside` and `--inside-over` say."""
+    if text is None:
+        if over_s is not None:
+            raise click.UsageError("--inside-over says when to look, --inside into what: name it")
+        return None
+    from pluginhost.inside import Inside, Kind
+
+    plugin_id, equals, kind = text.rpartition("=")
+    if not equals:
+        plugin_id, kind = text, "time"
+    if kind not in list(Kind):
+        raise click.BadParameter(
+            f"{kind!r} is no kind of profile; write PLUGIN=time or PLUGIN=memory",
+            param_hint="--inside",
+        )
+    return Inside(plugin_id, kind=kind, over_s=over_s)
+
+
 def _checked_deadline(deadline: float | None) -> float | None:
     if deadline is not None:
         from pluginhost.seconds import ns_of_seconds
@@ -192,6 +234,10 @@ def _notes(outcome: Outcome) -> Iterator[str]:
         yield f"loaded, but with nothing to execute: {', '.join(outcome.idle)}"
     for text in outcome.left_behind:
         yield f"when it was unloaded, a plugin raised {text}"
+    if outcome.history is not None:
+        from pluginhost.cli.history_lines import account_sentence
+
+        yield account_sentence(outcome.history)
     if outcome.interrupted:
         yield f"interrupted after {outcome.done:,} of {outcome.total:,} executions"
 

@@ -8,6 +8,7 @@ from pluginhost.costs import FlameGraphNode
 from pluginhost.figures import compact, count, duration, of, percent, short
 from pluginhost.printable import fitted, printable
 from pluginhost.rendering.flames import flames
+from pluginhost.rendering.inside import inside_lines
 from pluginhost.rendering.lines import (
     Column,
     Line,
@@ -56,6 +57,8 @@ def _performance(report: PerformanceReport) -> Iterator[Line]:
     yield from _hooks(report.hooks)
     if report.flame_graph.duration_ns:
         yield from _flames(report.flame_graph, report.observed_ns)
+    for profile in report.inside:
+        yield from inside_lines(profile)
     yield ()
     yield from _overhead(report.overhead)
     if report.plugins:

@@ -23,8 +23,10 @@ from pluginhost.analytics.records import AnalyticsExport
 from pluginhost.comparison import Comparison, Gate
 from pluginhost.costs import FlameGraphNode
 from pluginhost.errors import InvalidValueError, ReportFileError
+from pluginhost.history.records import PluginTotalsList, RunList
 from pluginhost.host.locking import Lock
 from pluginhost.host.manifest import Manifest
+from pluginhost.inside import InsideFrame
 from pluginhost.report import (
     SCHEMA_VERSION,
     AnalyticsReport,
@@ -40,11 +42,15 @@ from pluginhost.report import (
     write_report,
 )
 from pluginhost.seconds import ns_of_seconds
+from pluginhost.series import Series
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "schemas"
 PUBLISHED: Mapping[str, type[msgspec.Struct]] = {
     "comparison": Comparison,
     "gate": Gate,
+    "series": Series,
+    "history-runs": RunList,
+    "history-plugins": PluginTotalsList,
     "plugin-list": PluginList,
     "report": Report,
     "performance-report": PerformanceReport,
@@ -75,7 +81,7 @@ def records(kind: Any) -> st.SearchStrategy[Any]:
         for name, hint in get_type_hints(kind).items()
         if name != "children"
     }
-    if kind is not FlameGraphNode:
+    if kind not in (FlameGraphNode, InsideFrame):
         return st.builds(kind, **fields)
     return st.recursive(
         st.builds(kind, **fields),

@@ -131,7 +131,8 @@ class ExecutorRunner:
         result = failure = None
         started_ns = time.thread_time_ns()
         try:
-            result = self._call(task)
+            within = task.within
+            result = self._call(task) if within is None else within(self._call, task)
         except BaseException as error:  # handed to the caller, whatever it is
             failure = error
         return result, failure, ProcessReading(cpu_ns=time.thread_time_ns() - started_ns)

@@ -68,7 +68,8 @@ class InlineRunner:
         def work() -> None:
             started_ns = thread_time_ns()
             try:
-                result = self.run(task)
+                within = task.within
+                result = self.run(task) if within is None else within(self.run, task)
             except BaseException as error:  # handed to the caller, whatever it is
                 task.cpu_ns = thread_time_ns() - started_ns
                 failure.append(error)
