@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
 from enum import StrEnum
 from inspect import cleandoc
 from pathlib import Path
@@ -20,6 +19,7 @@ from pluginhost.costs import CostReport, FlameGraphNode, Verification
 from pluginhost.errors import ReportFileError
 from pluginhost.events import Status
 from pluginhost.inside import InsideProfile
+from pluginhost.saving import reason_of, write_file
 from pluginhost.series import Anomaly, Series
 from pluginhost.suite import SuiteReport
 
@@ -355,37 +355,14 @@ def read_report(path: str | Path) -> Report:
         content = Path(path).read_bytes()
     except (OSError, ValueError) as error:
         raise ReportFileError(
-            f"{path} cannot be read: {_reason(error)}", remedy="check the path"
+            f"{path} cannot be read: {reason_of(error)}", remedy="check the path"
         ) from error
     return decode(content, Report, origin=str(path))
 
 
 def write_report(report: Report, path: str | Path) -> None:
     """Save `report` at `path`, whole or not at all; a device or a pipe is written to as it is."""
-    text = encode(report)
-    try:
-        if Path(path).exists() and not Path(path).is_file():
-            Path(path).write_text(text, encoding="utf-8")
-            return
-        target = Path(path).resolve()
-        draft = target.with_name(target.name + ".part")
-        try:
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(target)
-        except OSError:
-            with suppress(OSError):
-                draft.unlink()
-            raise
-    except (OSError, ValueError) as error:
-        raise ReportFileError(
-            f"{path} cannot be written: {_reason(error)}",
-            remedy="choose a folder that exists and that you may write to",
-        ) from error
-
-
-def _reason(error: OSError | ValueError) -> str:
-    """Return what is wrong with a path; a ValueError is one with a null character."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+    write_file(encode(report), path)
 
 
 def json_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:

@@ -270,7 +270,9 @@ def _import_savings(
     graph = ImportGraph(files)
     found: dict[str, tuple[int, dict[str, str]]] = {name: (0, {}) for name in owners.units}
     for unit, modules in paid.items():
-        kept = graph.kept({name for name in modules if name in files})
+        others = {name for other in paid.keys() - {unit} for name in paid[other]} - modules.keys()
+        others |= owners.modules_of_others(unit)
+        kept = graph.kept({name for name in modules if name in files}, others)
         saved_ns = sum(ns for name, ns in modules.items() if name not in kept)
         found[unit] = saved_ns, kept
     return found

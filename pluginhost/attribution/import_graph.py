@@ -8,8 +8,9 @@ level, whether they were reached or not. Imports within functions are not looked
 from __future__ import annotations
 
 import marshal
+import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from importlib.util import MAGIC_NUMBER, cache_from_source, resolve_name
 from inspect import CO_OPTIMIZED
@@ -24,6 +25,7 @@ class ImportGraph:
     """Who imports whom among the modules of a program; `files` are theirs, by name."""
 
     def __init__(self, files: Mapping[str, str]) -> None:
+        self._names = frozenset(files)
         self._importers: defaultdict[str, set[str]] = defaultdict(set)
         for name, file in files.items():
             for imported in _imported(name, file):
@@ -34,19 +36,28 @@ class ImportGraph:
             if parent in files:
                 self._importers[parent].add(name)  # a package comes along with each of its modules
 
-    def kept(self, gone: set[str]) -> dict[str, str]:
-        """Return which modules of `gone` somebody else would import, and who that is."""
-        kept: dict[str, str] = {}
+    def kept(self, gone: Iterable[str], others: Collection[str] = ()) -> dict[str, str]:
+        """Return which modules of `gone` somebody else would import, and who that is.
+
+        `others` are modules that stay in any case: plugins, and what they were the first to import.
+        What else there is of the same packages goes along, unless somebody imports it: parts that a
+        package loads by name, sometime later, must not keep the whole.
+        """
+        mine = frozenset(gone)
+        packages = {name.partition(".")[0] for name in mine} - sys.stdlib_module_names
+        along = {name for name in self._names if name.partition(".")[0] in packages}
+        absent = (mine | along) - frozenset(others)
+        kept = {name: name for name in mine - absent}
         waiting = True
         while waiting:
             waiting = False
-            for module in gone - kept.keys():
-                others = self._importers[module] - (gone - kept.keys())
-                if others:
-                    first = min(others)
+            for module in absent - kept.keys():
+                importers = self._importers[module] - (absent - kept.keys())
+                if importers:
+                    first = min(importers)
                     kept[module] = kept.get(first, first)
                     waiting = True
-        return kept
+        return {name: by for name, by in kept.items() if name in mine}
 
 
 def _imported(name: str, file: str) -> Iterator[str]:

@@ -8,7 +8,6 @@ version of the plugin does.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +17,8 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from pluginhost.errors import QuarantinedPluginError
+from pluginhost.errors import QuarantinedPluginError, ReportFileError
+from pluginhost.saving import write_file
 
 VERSION = 1
 _LONGEST_S = 24 * 3600.0
@@ -173,12 +173,7 @@ def _read(path: Path | None) -> dict[str, CrashHistory] | None:
 def _write(path: Path | None, known: dict[str, CrashHistory]) -> None:
     if path is None:
         return
-    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
+    text = msgspec.json.encode(StateFile(plugins=known), order="deterministic")
+    with suppress(OSError, ReportFileError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = msgspec.json.encode(StateFile(plugins=known), order="deterministic")
-        draft.write_bytes(msgspec.json.format(text, indent=2) + b"\n")
-        draft.replace(path)
-    except OSError:
-        with suppress(OSError):
-            draft.unlink()
+        write_file(msgspec.json.format(text, indent=2) + b"\n", path)
