@@ -19,14 +19,8 @@ from pluginhost.errors import InvalidValueError, PluginNotFoundError, check_coun
 from pluginhost.events import RECORD_WIDTH, Detail, EventBatch, Status
 from pluginhost.printable import printable
 from pluginhost.rendering import analytics_text
-from pluginhost.report import (
-    SCHEMA_VERSION,
-    AnalyticsReport,
-    PluginStats,
-    TrendAnalysis,
-    encode,
-    ns_of_seconds,
-)
+from pluginhost.report import SCHEMA_VERSION, AnalyticsReport, PluginStats, TrendAnalysis, encode
+from pluginhost.seconds import ns_of_seconds
 
 WINDOWS_KEPT = 100
 EVENTS_IN_EXPORT = 50
