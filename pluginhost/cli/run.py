@@ -211,7 +211,7 @@ def _inside(text: str | None, over_s: float | None) -> Inside | None:
 
 def _checked_deadline(deadline: float | None) -> float | None:
     if deadline is not None:
-        from pluginhost.report import ns_of_seconds
+        from pluginhost.seconds import ns_of_seconds
 
         ns_of_seconds(deadline, "the deadline")  # raises, before anything has run in vain
     return deadline

@@ -16,7 +16,7 @@ from pluginhost.costs import CostReport
 from pluginhost.pytest_plugin.advice import advice_on
 from pluginhost.pytest_plugin.file_costs import FilesSeen, slowest
 from pluginhost.pytest_plugin.fixture_costs import fixture_costs
-from pluginhost.pytest_plugin.parts import Parts
+from pluginhost.pytest_plugin.parts import OURS, Parts
 from pluginhost.pytest_plugin.sections import BODIES
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
 from pluginhost.pytest_plugin.table import OUTCOMES
@@ -41,7 +41,12 @@ def reports_of(
     parted = parted_of(captures, folder=str(root))
     incomplete = tuple(f"{each.id}: {each.missing}" for each in missing)
     costs = costs_of(
-        captures, command=command, exit_code=exit_code, incomplete=incomplete, parted=parted
+        captures,
+        command=command,
+        exit_code=exit_code,
+        incomplete=incomplete,
+        parted=parted,
+        observers=frozenset(OURS),
     )
     parts = Parts(captures, parted, costs)
     part_costs = parts.costs()

@@ -58,7 +58,23 @@ def page_of(report: Report) -> Page:
     return Page(str(export("html", report)))
 
 
-TAGS = ["html", "head", "meta", "meta", "meta", "meta", "meta", "title", "style", "body", "noscript", "p", "main", "script", "script"]
+TAGS = [
+    "html",
+    "head",
+    "meta",
+    "meta",
+    "meta",
+    "meta",
+    "meta",
+    "title",
+    "style",
+    "body",
+    "noscript",
+    "p",
+    "main",
+    "script",
+    "script",
+]
 
 
 @given(REPORTS)
