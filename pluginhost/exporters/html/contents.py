@@ -8,14 +8,11 @@ from typing import Any
 import msgspec
 
 from pluginhost.costs import CostReport
+from pluginhost.exporters.html.cost_tables import cost_tables
 from pluginhost.exporters.html.document import Document, Figure, Finding, Histogram, Part, Table
 from pluginhost.exporters.html.graphs import flame, histograms, inside_flame, trends
-from pluginhost.exporters.html.tables import (
-    cost_tables,
-    life_tables,
-    performance_tables,
-    suite_tables,
-)
+from pluginhost.exporters.html.host_tables import life_tables, performance_tables
+from pluginhost.exporters.html.suite_tables import suite_tables
 from pluginhost.figures import apportioned, duration, of, percent
 from pluginhost.inside import InsideProfile, Kind
 from pluginhost.printable import printable
