@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pluginhost.attribution import costs_of, parted_of
+from pluginhost.attribution import Parted, costs_of, parted_of
 from pluginhost.calltree import EventKind
 from pluginhost.costs import CostReport, PluginKind
 from pluginhost.pytest_plugin.advice import advice_on
