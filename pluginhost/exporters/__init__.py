@@ -90,6 +90,18 @@ EXPORTERS = {
         function="pluginhost.exporters.otlp:otlp_text",
         extra="otel",
     ),
+    "html": Exporter(
+        summary="A page with tables and graphs, which needs nothing else.",
+        media_type="text/html",
+        suffix=".html",
+        function="pluginhost.exporters.html:html_text",
+    ),
+    "chrome": Exporter(
+        summary="A trace of the sums, for Perfetto and chrome://tracing.",
+        media_type="application/json",
+        suffix=".trace.json",
+        function="pluginhost.exporters.chrome:chrome_text",
+    ),
     "folded": Exporter(
         summary="The flame graph as folded stacks, for flamegraph.pl, inferno.",
         media_type="text/plain",

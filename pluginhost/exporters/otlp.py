@@ -19,7 +19,8 @@ from pluginhost.exporters.otlp_metrics import metrics_data, resource, resource_o
 from pluginhost.exporters.otlp_spans import SpanMaker, spans_of
 from pluginhost.extras import require
 from pluginhost.printable import printable
-from pluginhost.report import Report, ns_of_seconds
+from pluginhost.report import Report
+from pluginhost.seconds import ns_of_seconds
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
