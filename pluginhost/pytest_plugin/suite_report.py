@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from pluginhost.attribution import costs_of, parted_of
+from pluginhost.attribution import Parted, costs_of, parted_of
 from pluginhost.calltree import EventKind
-from pluginhost.costs import CostReport
+from pluginhost.costs import CostReport, PluginKind
 from pluginhost.pytest_plugin.advice import advice_on
 from pluginhost.pytest_plugin.file_costs import FilesSeen, slowest
 from pluginhost.pytest_plugin.fixture_costs import fixture_costs
@@ -46,7 +46,7 @@ def reports_of(
         exit_code=exit_code,
         incomplete=incomplete,
         parted=parted,
-        observers=frozenset(OURS),
+        unasked=frozenset((*OURS, *_conftests(parted))),
     )
     parts = Parts(captures, parted, costs)
     part_costs = parts.costs()
@@ -78,6 +78,12 @@ def reports_of(
         notes=_notes(captured, costs),
     )
     return costs, msgspec.structs.replace(suite, advice=advice_on(costs, suite))
+
+
+def _conftests(parted: Parted) -> Iterator[str]:
+    """Yield the units that are conftest files: nobody runs without them."""
+    units = parted.owners.units
+    yield from (name for name, unit in units.items() if unit.kind is PluginKind.CONFTEST)
 
 
 def _spanned(captured: SuiteCapture) -> SuiteCapture:
