@@ -239,14 +239,16 @@ class PathGroup:
 
 
 def _grouped(batch: EventBatch) -> Iterator[PathGroup]:
-    distinct = dict.fromkeys(batch.paths)
-    extras = None if batch.is_plain else batch.extras
-    if len(distinct) == 1:
-        first, details = batch.paths[0], batch.has_details
+    extras, paths = None if batch.is_plain else batch.extras, batch.paths
+    if not paths:
+        return
+    first, details = paths[0], batch.has_details
+    # Counting is quicker than a dict, but only where nearly all are the same.
+    if paths[-1] is first and paths[len(paths) // 2] is first and paths.count(first) == len(paths):
         yield PathGroup(first, batch.ends_ns, batch.durations_ns, extras, has_details=details)
         return
-    positions: dict[CallPath, list[int]] = {path: [] for path in distinct}
-    for position, path in enumerate(batch.paths):
+    positions: dict[CallPath, list[int]] = {path: [] for path in dict.fromkeys(paths)}
+    for position, path in enumerate(paths):
         positions[path].append(position)
     for path, where in positions.items():
         picked = (

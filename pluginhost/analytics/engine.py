@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from array import array
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pluginhost.analytics.by_hand import detail_of, in_order_of_ends
@@ -304,10 +305,10 @@ class AnalyticsEngine:
             self._add_detailed(batch, ends_ns)
             return
         count = len(ends_ns)
-        if len(batch.groups) == 1:
-            codes = store.codes_of(batch.paths[:1]) * count
-        else:
-            codes = store.codes_of(batch.paths)
+        one = len(batch.groups) == 1
+        codes: Sequence[int] = store.codes_of(batch.paths[:1] if one else batch.paths)
+        if one:
+            codes = array("I", codes) * count
         marks = bytes(count)
         store.extend(ends_ns, batch.durations_ns, codes, marks, {}, in_order=batch.in_turn)
 
