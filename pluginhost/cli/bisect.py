@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def command(
     *, program: tuple[str, ...], module: str | None, slow: bool, repeat: int | None
 ) -> None:
-    """Find the plugin that makes a program fail, or the ones that do so together.
+    """Find the plugin, or the pair, that makes a program fail or slow.
 
     PROGRAM is as in 'pluginhost profile'. It is run once as it is, and then without input and output
     again and again, with some of its plugins left out: with '-p no:NAME' for pytest, else blocked in
