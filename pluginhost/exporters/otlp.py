@@ -149,7 +149,8 @@ class SpanObserver:
 
     `bus.subscribe(SpanObserver(endpoint, name="shop"))` begins; after the subscription has ended,
     `close()` sends what is left. Whatever the collector does, plugins do not wait for it: a live
-    observer has a thread and a bounded queue. Spans that it does not take are lost, and counted in `lost`; the latest reason is `error`.
+    observer has a thread and a bounded queue. Spans that it does not take are lost, and counted in
+    `lost`; the latest reason is `error`.
     """
 
     def __init__(
