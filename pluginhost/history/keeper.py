@@ -140,8 +140,8 @@ class HistoryKeeper:
             target = self._received
         while True:
             with self._lock:
-                if self._kept + self._lost.total() >= target or self._thread is None:
-                    return self._pending == 0
+                if self._kept + self._lost.total() >= target:
+                    return True
             if self._clock() >= end:
                 return False
             self._bell.set()
