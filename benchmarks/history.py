@@ -55,7 +55,7 @@ def sqlite_ingest(rows: int, rounds: int) -> list[Goal]:
 def postgres_ingest(rows: int, rounds: int) -> list[Goal]:
     """A keeper against COPY of the same rows, encoded beforehand, into the same table."""
     ratios, rates, usual = [], [], []
-    with temporary_server() as server:
+    with temporary_server(durable=True) as server:
         for number in range(rounds):
             bare_s, written_s = _bare_copy(server.create(f"bare{number}"), rows)
             kept_s = _kept(server.create(f"kept{number}"), rows)
@@ -347,7 +347,7 @@ def _sqlite_scale(sizes: tuple[int, int]) -> list[Goal]:
 
 
 def _postgres_scale(sizes: tuple[int, int]) -> list[Goal]:
-    with temporary_server() as server:
+    with temporary_server(durable=True) as server:
         return scale(server.create, "PostgreSQL", sizes)
 
 

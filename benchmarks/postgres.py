@@ -15,7 +15,8 @@ from tempfile import mkdtemp
 class Server:
     """A running server; `url` names one of its databases."""
 
-    def __init__(self, binaries: Path, folder: Path, port: int) -> None:
+    def __init__(self, binaries: Path, folder: Path, port: int, *, durable: bool) -> None:
+        self._durable = durable
         self._binaries = binaries
         self._folder = folder
         self._port = port
@@ -33,6 +34,9 @@ class Server:
     def start(self) -> None:
         """Start, and wait until it takes connections."""
         options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
+        options += (
+            "" if self._durable else " -c fsync=off"
+        )  # a crash of the server is none of Linux
         self._control("start", "-l", str(self._folder / "log"), "-o", options)
 
     def stop(self, mode: str = "immediate") -> None:
@@ -60,8 +64,8 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def temporary_server() -> Iterator[Server]:
-    """Yield a running server, which is stopped and removed afterwards."""
+def temporary_server(*, durable: bool = False) -> Iterator[Server]:
+    """Yield a running server, which is stopped and removed afterwards; a durable one waits for disks."""
     programs = binaries()
     if programs is None:
         raise RuntimeError("no PostgreSQL server is installed (apt-get install postgresql)")
@@ -76,7 +80,7 @@ def temporary_server() -> Iterator[Server]:
         run_as_owner([*initialise, "--no-sync", "-E", "UTF8", "--locale=C"], folder)
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        server = Server(programs, folder, port)
+        server = Server(programs, folder, port, durable=durable)
         server.start()
         try:
             yield server
