@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pluginhost.events import Event as Event, EventBatch as EventBatch, Status as Status
     from pluginhost.hookspecs import Host as Host, hookimpl as hookimpl, hookspec as hookspec
     from pluginhost.host.host import PluginHost as PluginHost
+    from pluginhost.inside import Inside as Inside
     from pluginhost.observation import Observation as Observation, observe as observe
     from pluginhost.profiler.profiler import Profiler as Profiler
     from pluginhost.profiler.rules import Thresholds as Thresholds
@@ -30,7 +31,7 @@ _HOMES = {
     "bus": "EventBus", "calltree": "EventKind", "subscription": "Observer",
     "errors": "PluginHostError",
     "events": "Event EventBatch Status", "hookspecs": "Host hookimpl hookspec",
-    "host.host": "PluginHost", "observation": "Observation observe",
+    "host.host": "PluginHost", "inside": "Inside", "observation": "Observation observe",
     "profiler.profiler": "Profiler", "profiler.rules": "Thresholds",
     "report": "PluginInfo PluginState Report",
 }  # fmt: skip

@@ -157,13 +157,18 @@ class ProcessCost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FlameGraphNode(msgspec.Struct, frozen=True, kw_only=True):
-    """A call path with the time spent in it (inclusive) and in itself alone."""
+    """A call path with the time spent in it (inclusive) and in itself alone.
+
+    One that is `sampled` is a function inside of the plugin above it: an estimate, scaled to what was
+    measured of the plugin, its calls not counted.
+    """
 
     name: str
     duration_ns: int
     self_ns: int = 0
     call_count: int = 0
     children: tuple[FlameGraphNode, ...] = ()
+    sampled: bool = False
 
 
 class CostReport(msgspec.Struct, frozen=True, kw_only=True):

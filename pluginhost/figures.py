@@ -46,6 +46,14 @@ def of(number: int, what: str) -> str:
     return f"{count(number)} {what}" if number == 1 else f"{count(number)} {what}s"
 
 
+def size(size_bytes: float) -> str:
+    """Return a size with three digits and its unit."""
+    for factor, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if size_bytes >= 0.9995 * factor:
+            return f"{_three_digits(size_bytes / factor)} {unit}"
+    return f"{size_bytes:.0f} B"
+
+
 def compact(number: int) -> str:
     """Return a count in at most six columns, exact under a million."""
     for power, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M")):

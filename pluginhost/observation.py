@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -17,21 +15,31 @@ from pluginhost.analytics.engine import AnalyticsEngine
 from pluginhost.attribution import costs_of
 from pluginhost.bus import EventBus
 from pluginhost.costs import CostReport
+from pluginhost.environment import environment
 from pluginhost.errors import InvalidValueError
 from pluginhost.host.host import PluginHost
+from pluginhost.inside import Inside
 from pluginhost.instrumentation.by_context import ContextNesting
 from pluginhost.instrumentation.calls import CallTimer
 from pluginhost.instrumentation.cost import CostMeter
+from pluginhost.instrumentation.inside import InsideSource
 from pluginhost.instrumentation.lifecycle import LifecycleSource
 from pluginhost.instrumentation.nesting import frame_variable
 from pluginhost.instrumentation.sampling import Sampler
 from pluginhost.instrumentation.tap import HookTapSource
 from pluginhost.printable import printable
 from pluginhost.profiler.calls import CallTotals
+from pluginhost.profiler.inside import with_inside
 from pluginhost.profiler.profiler import Profiler
 from pluginhost.recording import Recorder
 from pluginhost.rendering import analytics_text, cost_text, performance_text
-from pluginhost.report import Environment, Overhead, PluginInfo, PluginState, Report
+from pluginhost.report import (
+    Overhead,
+    PerformanceReport,
+    PluginInfo,
+    PluginState,
+    Report,
+)
 
 if TYPE_CHECKING:
     from pluginhost.history.keeper import HistoryKeeper
@@ -51,6 +59,9 @@ class Watched(Protocol):
 
     def costs(self) -> CostReport | None:
         """Return rows that add up to the whole, where the whole is known."""
+
+    def inside(self, report: PerformanceReport) -> PerformanceReport:
+        """Return the report with what was sampled inside of a plugin."""
 
     def close(self) -> None:
         """Deliver what is pending and detach."""
@@ -81,17 +92,23 @@ class Observation:
         self._watched = watched
         self._started_ns = self.bus.clock()
         self._ended_ns: int | None = None
-        if profiler is not None:
-            profiler.connect(self.bus.flush, watched.overhead)
-            self.bus.subscribe(profiler, live=False)
-        if analytics is not None:
-            analytics.connect(self.bus.flush)
-            self.bus.subscribe(analytics, live=False)
-        if anomalies is not None:
-            self._watching = self.bus.subscribe(anomalies)
-        if history is not None:
-            self.history = _keeper(history, watched, anomalies)
-            self._keeping = self.history.attach(self.bus)
+        with ExitStack() as undo:
+            undo.callback(watched.close)
+            if profiler is not None:
+                profiler.connect(self.bus.flush, watched.overhead)
+                undo.callback(profiler.disconnect)
+            if analytics is not None:
+                analytics.connect(self.bus.flush)
+                undo.callback(analytics.disconnect)
+            for part in (profiler, analytics):
+                if part is not None:
+                    self.bus.subscribe(part, live=False)
+            if anomalies is not None:
+                self._watching = self.bus.subscribe(anomalies)
+            if history is not None:
+                self.history = _keeper(history, watched, anomalies)
+                self._keeping = self.history.attach(self.bus)
+            undo.pop_all()
 
     def report(self) -> Report:
         """Return everything that is known now."""
@@ -108,7 +125,7 @@ class Observation:
             observed_ns=ended_ns - self._started_ns,
             environment=environment(),
             plugins=self._watched.plugins(),
-            performance=self.profiler.report() if self.profiler else None,
+            performance=self._performance() if self.profiler else None,
             analytics=analytics,
             costs=costs,
             anomalies=self.anomalies.anomalies() if self.anomalies else (),
@@ -119,11 +136,24 @@ class Observation:
         costs = self._watched.costs()
         if costs is not None:
             return cost_text(costs)
-        return performance_text(_there(self.profiler, "profiler").report())
+        return performance_text(self._performance())
+
+    def _performance(self) -> PerformanceReport:
+        return self._watched.inside(_there(self.profiler, "profiler").report())
 
     def analytics_summary(self) -> str:
         """Return the analytics engine's report as text."""
         return analytics_text(_there(self.analytics, "analytics").report())
+
+    def export(self, format_name: str, file: str | Path) -> None:
+        """Save everything that is known now in the format of another tool, such as "pprof".
+
+        `pluginhost.exporters.EXPORTERS` lists the formats; `export` there returns text or bytes.
+        """
+        from pluginhost.exporters import export
+        from pluginhost.saving import write_file
+
+        write_file(export(format_name, self.report()), file)
 
     def close(self) -> None:
         """Deliver what is pending and detach; all is as it was. Closing twice does nothing."""
@@ -157,6 +187,7 @@ def observe(
     analytics: AnalyticsEngine | bool | None = True,
     anomalies: AnomalyDetector | bool | None = None,
     history: str | Path | bool | None = None,
+    inside: Inside | None = None,
 ) -> Observation:
     """Observe what the plugins of `target` do, and what each of them costs.
 
@@ -168,12 +199,17 @@ def observe(
     False or None to do without. With `anomalies`, an `AnomalyDetector` tells what is not as it was
     before. With `history`, a file or URL (True: the default), everything is kept in it as a run;
     needs the extra `history`. Without any observer nothing is attached to a host and nothing is
-    slower.
+    slower. `inside` says which plugin of a host to look into with a sampling profiler.
     """
     chosen = Profiler() if profiler is True else profiler or None
     if isinstance(target, PluginHost):
-        watched: Watched = _Host(target, chosen)
+        watched: Watched = _Host(target, chosen, inside)
     elif isinstance(target, pluggy.PluginManager):
+        if inside is not None:
+            raise InvalidValueError(
+                "only executions by a PluginHost can be looked into",
+                remedy="leave out inside=, and profile the program with pyinstrument or memray",
+            )
         watched = _Manager(target)
     else:
         raise InvalidValueError(
@@ -209,7 +245,7 @@ def _keeper(
 class _Host:
     """A host, and what is attached to it while the bus has observers."""
 
-    def __init__(self, host: PluginHost, profiler: Profiler | None) -> None:
+    def __init__(self, host: PluginHost, profiler: Profiler | None, inside: Inside | None) -> None:
         self._host = host
         self.name = host.name
         self.bus = EventBus()
@@ -221,6 +257,11 @@ class _Host:
         tap = HookTapSource(host.manager, CallTimer(ContextNesting(self.bus, current)).timed)
         self.bus.add_source(LifecycleSource(host, self.bus, sampler, current, tap.letting_go))
         self.bus.add_source(tap)
+        self._inside = InsideSource(host, inside) if inside is not None else None
+        if self._inside is not None:
+            self.bus.add_source(
+                self._inside
+            )  # the last to be attached stands outside of the others
         self.overhead = CostMeter(self.bus, sampler).overhead
         self.close = self.bus.close
 
@@ -231,6 +272,11 @@ class _Host:
     def costs(self) -> CostReport | None:
         """Return nothing: time between executions is nobody's."""
         return None
+
+    def inside(self, report: PerformanceReport) -> PerformanceReport:
+        """Return the report with what was sampled inside of a plugin."""
+        profile = self._inside.profile() if self._inside is not None else None
+        return report if profile is None else with_inside(report, profile)
 
 
 class _Manager:
@@ -271,25 +317,9 @@ class _Manager:
         """Return rows that add up to the time observed."""
         return costs_of([self._recorder.capture("observed")])
 
-
-def environment() -> Environment:
-    """Return where and with what this process runs."""
-    return Environment(
-        pluginhost=_version("pluginhost"),
-        pluggy=_version("pluggy"),
-        python=platform.python_version(),
-        platform=platform.platform(),
-        hostname=platform.node(),
-        cpu_count=os.cpu_count() or 1,
-        pid=os.getpid(),
-    )
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "unknown"
+    def inside(self, report: PerformanceReport) -> PerformanceReport:
+        """Return the report as it is: no plugin is looked into."""
+        return report
 
 
 def _there(part: Any, name: str) -> Any:

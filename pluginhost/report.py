@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
 from enum import StrEnum
 from inspect import cleandoc
 from pathlib import Path
@@ -17,8 +16,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from pluginhost.costs import CostReport, FlameGraphNode, Verification
-from pluginhost.errors import InvalidValueError, ReportFileError
+from pluginhost.errors import ReportFileError
 from pluginhost.events import Status
+from pluginhost.inside import InsideProfile
+from pluginhost.saving import reason_of, write_file
 from pluginhost.series import Anomaly, Series
 from pluginhost.suite import SuiteReport
 
@@ -35,6 +36,7 @@ class PluginState(StrEnum):
     SKIPPED = "skipped"
     UNLOADING = "unloading"
     UNLOADED = "unloaded"
+    QUARANTINED = "quarantined"
 
 
 class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,8 +44,9 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     `source` is the kind of place it was found in, `location` the place itself. `requires` are peers
     with optional version specifiers ("checksum>=1"), `after` are peers that come first when there.
-    `error` and `remedy` say why it failed or was skipped, `survivors` what an unload could not
-    release, `dirty` what loading has changed of what the whole process shares.
+    `runner` says where it runs. `error` and `remedy` say why it failed, was skipped or put in
+    quarantine, `survivors` what an unload could not release, `dirty` what loading has changed of what
+    the whole process shares.
     """
 
     id: str
@@ -57,6 +60,7 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     requires: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
+    runner: str = "inline"
     error: str | None = None
     remedy: str | None = None
     survivors: tuple[str, ...] = ()
@@ -69,6 +73,9 @@ class ExecutionMetrics(msgspec.Struct, frozen=True, kw_only=True):
     CPU, memory, threads and tasks are None where it was not sampled. `memory_allocated_bytes` and
     `memory_released_bytes` are the growth and shrinking of the process's resident set: an estimate,
     not the plugin's own where `overlapped`. The last 100 failures of a plugin keep their message.
+    `exact` says that it ran in a process of its own, which was measured: CPU and memory are then those
+    of this execution, `peak_rss_bytes` is the most that the process held meanwhile, and
+    `exit_status` says how it ended, if it did.
     """
 
     plugin_id: str
@@ -86,6 +93,9 @@ class ExecutionMetrics(msgspec.Struct, frozen=True, kw_only=True):
     tasks_at_start: int | None = None
     tasks_at_end: int | None = None
     overlapped: bool | None = None
+    exact: bool = False
+    peak_rss_bytes: int | None = None
+    exit_status: str | None = None
 
 
 class PerformanceSample(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +115,9 @@ class AggregateMetrics(msgspec.Struct, frozen=True, kw_only=True):
     those ran side by side and the self time is a lower bound. CPU is from the sampled executions,
     memory from those of them that did not overlap (`memory_samples`): growth of the resident set,
     a lower bound of what was allocated. The first execution is known by its start, the last by
-    its end.
+    its end. `exact_count` executions ran in processes of their own: their CPU and memory are exact,
+    their peaks are the most that those processes held, and `exit_count` of them ended their process,
+    the last with `last_exit_status`.
     """
 
     plugin_id: str
@@ -133,6 +145,9 @@ class AggregateMetrics(msgspec.Struct, frozen=True, kw_only=True):
     average_memory_bytes: float | None = None
     peak_memory_bytes: int | None = None
     peak_rss_bytes: int | None = None
+    exact_count: int = 0
+    exit_count: int = 0
+    last_exit_status: str | None = None
     first_execution_timestamp_ns: int
     last_execution_timestamp_ns: int
     last_error: str | None = None
@@ -199,6 +214,7 @@ class PerformanceReport(msgspec.Struct, frozen=True, kw_only=True):
     estimates: tuple[str, ...] = ()
     recent: dict[str, tuple[ExecutionMetrics, ...]] = {}
     histograms: dict[str, tuple[tuple[int, int], ...]] = {}
+    inside: tuple[InsideProfile, ...] = ()
 
 
 class PluginStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -339,37 +355,14 @@ def read_report(path: str | Path) -> Report:
         content = Path(path).read_bytes()
     except (OSError, ValueError) as error:
         raise ReportFileError(
-            f"{path} cannot be read: {_reason(error)}", remedy="check the path"
+            f"{path} cannot be read: {reason_of(error)}", remedy="check the path"
         ) from error
     return decode(content, Report, origin=str(path))
 
 
 def write_report(report: Report, path: str | Path) -> None:
     """Save `report` at `path`, whole or not at all; a device or a pipe is written to as it is."""
-    text = encode(report)
-    try:
-        if Path(path).exists() and not Path(path).is_file():
-            Path(path).write_text(text, encoding="utf-8")
-            return
-        target = Path(path).resolve()
-        draft = target.with_name(target.name + ".part")
-        try:
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(target)
-        except OSError:
-            with suppress(OSError):
-                draft.unlink()
-            raise
-    except (OSError, ValueError) as error:
-        raise ReportFileError(
-            f"{path} cannot be written: {_reason(error)}",
-            remedy="choose a folder that exists and that you may write to",
-        ) from error
-
-
-def _reason(error: OSError | ValueError) -> str:
-    """Return what is wrong with a path; a ValueError is one with a null character."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+    write_file(encode(report), path)
 
 
 def json_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
@@ -383,16 +376,3 @@ def _tidy(part: Any) -> Any:
     if isinstance(part, dict):
         return {k: cleandoc(v) if k == "description" else _tidy(v) for k, v in part.items()}
     return [_tidy(each) for each in part] if isinstance(part, list) else part
-
-
-def ns_of_seconds(value: float, what: str, *, limit_s: float = 366 * 86_400.0) -> int:
-    """Return seconds given by hand as ns; refuses what is negative, not finite or over a year."""
-    try:
-        possible = type(value) is not bool and 0 <= value <= limit_s
-    except TypeError:
-        possible = False
-    if not possible:
-        raise InvalidValueError(
-            f"{what} is {value!r}", remedy=f"give seconds between 0 and {limit_s:.0f}"
-        )
-    return round(value * 1_000_000_000)

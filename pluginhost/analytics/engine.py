@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from array import array
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pluginhost.analytics.by_hand import detail_of, in_order_of_ends
@@ -14,18 +15,12 @@ from pluginhost.analytics.store import EventStore, mark_of
 from pluginhost.analytics.trends import trend_of
 from pluginhost.analytics.usage import PluginUsage
 from pluginhost.calltree import CallPath, CallTree, EventKind
-from pluginhost.errors import InvalidValueError, PluginNotFoundError
+from pluginhost.errors import InvalidValueError, PluginNotFoundError, check_count
 from pluginhost.events import RECORD_WIDTH, Detail, EventBatch, Status
 from pluginhost.printable import printable
 from pluginhost.rendering import analytics_text
-from pluginhost.report import (
-    SCHEMA_VERSION,
-    AnalyticsReport,
-    PluginStats,
-    TrendAnalysis,
-    encode,
-    ns_of_seconds,
-)
+from pluginhost.report import SCHEMA_VERSION, AnalyticsReport, PluginStats, TrendAnalysis, encode
+from pluginhost.seconds import ns_of_seconds
 
 WINDOWS_KEPT = 100
 EVENTS_IN_EXPORT = 50
@@ -47,8 +42,7 @@ class AnalyticsEngine:
     def __init__(
         self, max_events: int = 10_000, *, wall_clock: Callable[[], int] = time.time_ns
     ) -> None:
-        if max_events < 1:
-            raise InvalidValueError(f"max_events is {max_events!r}", remedy="give 1 or more")
+        check_count(max_events, "max_events")
         self.max_events = max_events
         self._wall_clock = wall_clock
         self._lock = threading.RLock()
@@ -72,7 +66,15 @@ class AnalyticsEngine:
     # Events in
 
     def connect(self, refresh: Callable[[], None]) -> None:
-        """Have `refresh()` deliver what is pending before anything is read."""
+        """Have `refresh()` deliver what is pending before anything is read.
+
+        Raises `InvalidValueError` while another observation has it.
+        """
+        if self._refresh is not _nothing_pending:
+            raise InvalidValueError(
+                "this analytics engine is part of another observation",
+                remedy="give each observation one of its own, or close the other first",
+            )
         self._refresh = refresh
         self._ended_ns = None
 
@@ -303,10 +305,10 @@ class AnalyticsEngine:
             self._add_detailed(batch, ends_ns)
             return
         count = len(ends_ns)
-        if len(batch.groups) == 1:
-            codes = store.codes_of(batch.paths[:1]) * count
-        else:
-            codes = store.codes_of(batch.paths)
+        one = len(batch.groups) == 1
+        codes: Sequence[int] = store.codes_of(batch.paths[:1] if one else batch.paths)
+        if one:
+            codes = array("I", codes) * count
         marks = bytes(count)
         store.extend(ends_ns, batch.durations_ns, codes, marks, {}, in_order=batch.in_turn)
 

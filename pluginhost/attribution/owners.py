@@ -51,6 +51,8 @@ class Owners:
         self.units: dict[str, Unit] = {}
         self._of_plugin: dict[str, str | None] = {}
         self._of_import: dict[str, str | None] = {}
+        self._of_package: dict[str, str] = {}
+        self._of_distribution: dict[tuple[str, str], str] = {}
         for manager in managers:
             self._place(manager)
 
@@ -58,15 +60,26 @@ class Owners:
         """Return the unit of a plugin by its name in the records."""
         return self._of_plugin.get(name)
 
-    def of_import(self, name: str, importer: str | None) -> str | None:
-        """Return the unit an import belongs to: its own if it is a plugin, else its importer's."""
+    def of_import(self, name: str, importer: str | None, *, by_module: bool) -> str | None:
+        """Return the unit an import belongs to: its own if it is a plugin, else its importer's.
+
+        What the application imports from within no module's import (`by_module` is False) and is
+        from an installed plugin's packages belongs to that plugin: its fixtures and callbacks, which
+        are called by the application, load parts of it.
+        """
         if name.startswith(ENTRY_POINT):
             entry, _, value = name.removeprefix(ENTRY_POINT).partition(" = ")
             module = value.partition(":")[0].partition("[")[0].strip()
             if entry in self._of_plugin and module in self._of_import:
                 return self._of_plugin[entry]
             name = module
+        if importer is None and not by_module:
+            importer = self._of_package.get(_top(name))
         return self._of_import.get(name, importer)
+
+    def modules_of_others(self, unit: str) -> set[str]:
+        """Return the modules that are plugins of other units."""
+        return {name for name, other in self._of_import.items() if other not in (None, unit)}
 
     def is_own(self, module: str) -> bool:
         """Whether a module is the application's."""
@@ -91,6 +104,8 @@ class Owners:
         self, project: str, head: SeenPlugin, kind: PluginKind, parts: list[SeenPlugin]
     ) -> None:
         name = self._shown(head, kind)
+        if head.distribution is not None:  # one module in several managers is one plugin
+            name = self._of_distribution.setdefault((head.distribution, head.module), name)
         found = self._installed.named(head.distribution) if head.distribution else None
         if kind is PluginKind.INSTALLED and found is None:
             found = self._installed.of_module(head.module)
@@ -111,6 +126,9 @@ class Owners:
             for key in (part.module, part.file):
                 if key is not None and (part.is_module or part.distribution is not None):
                     self._of_import.setdefault(key, unit)
+        if kind is PluginKind.INSTALLED:
+            for package in self._installed.packages_with(_top(head.module)):
+                self._of_package.setdefault(package, name)
         for part in parts:
             if unit is not None and _top(part.module) not in sys.stdlib_module_names:
                 self._of_import.setdefault(part.module, unit)

@@ -84,7 +84,8 @@ class Partition:
             if call.kind is EventKind.SECTION:
                 unit = None
             elif _is_import(call):
-                unit = owners.of_import(call.hook, unit)
+                by_module = call.parent >= 0 and _is_import(self._capture.calls[call.parent])
+                unit = owners.of_import(call.hook, unit, by_module=by_module)
             elif call.plugin:
                 unit = owners.of_plugin(call.plugin)
             self._add(position, unit, key, part, (unit not in units, key not in hooks))

@@ -67,6 +67,13 @@ class Console:
         self._write(json + "\n")
         self._flush()
 
+    def raw(self, content: bytes) -> None:
+        """Write bytes as they are."""
+        with self._errors_told():
+            self._stream.flush()
+            self._stream.buffer.write(content)
+        self._flush()
+
     def _show_in_colour(self, lines: Iterable[Line]) -> bool:
         try:
             from rich.console import Console as RichConsole

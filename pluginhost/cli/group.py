@@ -22,6 +22,7 @@ COMMANDS = {
     "run": "Load plugins, run them, and report what each one costs.",
     "profile": "Run any program on pluggy, and report what its plugins cost.",
     "report": "Show the report of a saved run again.",
+    "export": "Turn a saved run into the format of another tool.",
     "compare": "Tell which plugin got slower between two saved runs.",
     "history": "Show what is kept of many runs, and what changed over them.",
     "gate": "Fail when a plugin is over its budget, for continuous integration.",

@@ -75,6 +75,13 @@ if TYPE_CHECKING:
 @click.option(
     "--json", "json_file", type=FILE, metavar="FILE", help="Write the report as JSON, too."
 )
+@click.option(
+    "--speedscope",
+    type=FILE,
+    metavar="FILE",
+    help="Write the flame graph for speedscope.app. For other formats, 'pluginhost export' a run"
+    " that was saved.",
+)
 def command(
     *,
     program: tuple[str, ...],
@@ -89,6 +96,7 @@ def command(
     save: str | None,
     history: str | None,
     json_file: str | None,
+    speedscope: str | None,
 ) -> None:
     """Run any program on pluggy, and report what its plugins cost.
 
@@ -106,7 +114,7 @@ def command(
     from pluginhost.launcher.plan import plan_of
     from pluginhost.launcher.running import observed
 
-    for file in {output, save, json_file} - {None}:
+    for file in {output, save, json_file, speedscope} - {None}:
         check_writable(str(file))
     place = _place(history) if history is not None else None
     words = program if module is None else ("-m", module, *program)
@@ -125,7 +133,7 @@ def command(
         finally:
             if place is not None:
                 report = _recorded(report, place, output)
-            _write(report, save, json_file)
+            _write(report, save, json_file, speedscope)
     else:
         for text in outcome.missing:
             click.echo(f"Error: {text}", err=True)
@@ -135,8 +143,8 @@ def command(
 def _report_of(plan: Plan, outcome: Outcome) -> Report:
     import msgspec
 
+    from pluginhost.environment import environment
     from pluginhost.launcher.running import costs
-    from pluginhost.observation import environment
     from pluginhost.report import Report
 
     program, found = outcome.captures[0], costs(plan, outcome)
@@ -234,12 +242,17 @@ def _recorded(report: Report, place: Place, output: str | None) -> Report:
     return report
 
 
-def _write(report: Report, save: str | None, json_file: str | None) -> None:
+def _write(report: Report, save: str | None, json_file: str | None, speedscope: str | None) -> None:
     from pluginhost.report import write_report
 
     for file in (save, json_file):
         if file is not None:
             write_report(report, file)
+    if speedscope is not None:
+        from pluginhost.exporters import export
+        from pluginhost.saving import write_file
+
+        write_file(export("speedscope", report), speedscope)
 
 
 def _end_as(outcome: Outcome) -> None:

@@ -17,6 +17,7 @@ from pluginhost.errors import PluginHostError
 from pluginhost.history.places import Place
 from pluginhost.history.records import HistoryAccount
 from pluginhost.host.host import PluginHost
+from pluginhost.inside import ANY, Inside
 from pluginhost.observation import observe
 from pluginhost.printable import printable
 from pluginhost.profiler.profiler import Profiler
@@ -24,7 +25,10 @@ from pluginhost.report import PluginState, Report
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run: the plugins (empty: all), on what, how often, and how closely to look."""
+    """What to run: the plugins (empty: all), on what, how often, and how closely to look.
+
+    `inside` is which plugin to look into.
+    """
 
     plugin_ids: tuple[str, ...] = ()
     payloads: tuple[Path | None, ...] = (None,)
@@ -32,6 +36,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float | None = None
     sampling_rate: float = 1.0
     cost_budget: float | None = 0.05
+    inside: Inside | None = None
     history: str | None = None
     anomalies: bool = False
 
@@ -60,8 +65,15 @@ def measure(host: PluginHost, plan: Plan, on_progress: Callable[[int, int], None
     """
     profiler = Profiler(sampling_rate=plan.sampling_rate, cost_budget=plan.cost_budget)
     rounds = Rounds(host, plan, on_progress)
+    _known(host, plan.inside)
     history = True if plan.history == "" else plan.history
-    observing = observe(host, profiler=profiler, anomalies=plan.anomalies, history=history)
+    observing = observe(
+        host,
+        profiler=profiler,
+        anomalies=plan.anomalies,
+        history=history,
+        inside=plan.inside,
+    )
     with observing as observation, redirect_stdout(sys.stderr):
         with Stoppable() as run:
             rounds.begin(loaded(host, plan.plugin_ids))
@@ -95,6 +107,14 @@ def _with_course(report: Report, place: Place) -> Report:
             return with_course(report, history)
     except PluginHostError:
         return report
+
+
+def _known(host: PluginHost, inside: Inside | None) -> None:
+    """Refuse to look into a plugin that there is not."""
+    if inside is not None and inside.plugin_id != ANY:
+        host.discover()
+        if inside.plugin_id not in host.plugins:
+            host.load(inside.plugin_id)  # raises, and names those that are near
 
 
 def loaded(host: PluginHost, wanted: Sequence[str]) -> list[str]:

@@ -23,7 +23,9 @@ from pluginhost.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from pluginhost.cli.rounds import Outcome
+    from pluginhost.cli.rounds import Outcome, Plan
+    from pluginhost.host.host import PluginHost
+    from pluginhost.inside import Inside
     from pluginhost.report import Report
 
 
@@ -73,6 +75,18 @@ if TYPE_CHECKING:
     help="Sample less where measuring would cost more than this share of the run time.",
 )
 @click.option(
+    "--inside",
+    metavar="PLUGIN[=KIND]",
+    help="Look into this plugin with a sampling profiler: KIND is time, the default, or memory."
+    " With '*' and --inside-over, into the first that takes too long.",
+)
+@click.option(
+    "--inside-over",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Look into it only after an execution that took longer.",
+)
+@click.option(
     "--save",
     type=FILE,
     metavar="FILE",
@@ -86,6 +100,9 @@ if TYPE_CHECKING:
     type=FILE,
     metavar="FILE",
     help="Write the report as JSON, too; with '-', to standard output in place of the text.",
+)
+@click.option(
+    "--html", type=FILE, metavar="FILE", help="Write the report as a page that needs nothing else."
 )
 @click.option(
     "--fail-on-error",
@@ -103,10 +120,13 @@ def command(
     deadline: float | None,
     sampling_rate: float,
     cost_budget: float | None,
+    inside: str | None,
+    inside_over: float | None,
     save: str | None,
     history: str | None,
     anomalies: bool,
     json_file: str | None,
+    html: str | None,
     fail_on_error: bool,
 ) -> None:
     """Load plugins, run them, and report what each one costs.
@@ -121,10 +141,9 @@ def command(
       pluginhost run words checksum --source ./plugins --input ./texts
       pluginhost run --input data.csv --repeat 500 --save today.json
     """  # noqa: D301  # click reads the escape as: keep these lines as they are
-    from pluginhost.cli.progress import ProgressBar
-    from pluginhost.cli.rounds import Plan, measure
+    from pluginhost.cli.rounds import Plan
 
-    for file in {save, json_file} - {None, "-"}:
+    for file in {save, json_file, html} - {None, "-"}:
         check_writable(str(file))
     plan = Plan(
         plugin_ids=tuple(dict.fromkeys(plugins)),
@@ -133,22 +152,30 @@ def command(
         deadline=_checked_deadline(deadline),
         sampling_rate=sampling_rate,
         cost_budget=cost_budget,
+        inside=_inside(inside, inside_over),
         history=history,
         anomalies=anomalies,
     )
     host = host_of(sources, only=only_of(plugins, safe_mode=safe_mode), lock=lock)
-    progress = ProgressBar(sys.stderr)
-    try:
-        outcome = measure(host, plan, progress.update)
-    finally:
-        progress.close()
+    outcome = _measured(host, plan)
     where = ", ".join(sources)
     try:  # first of all, what is to be kept is kept
-        _write(outcome.report, save, None if json_file == "-" else json_file)
+        _write(outcome.report, save, None if json_file == "-" else json_file, html=html)
     finally:
         _show(outcome, where, as_json=json_file == "-")
     code = _verdict(outcome, where, plan.plugin_ids, fail_on_error=fail_on_error)
     click.get_current_context().exit(code)
+
+
+def _measured(host: PluginHost, plan: Plan) -> Outcome:
+    from pluginhost.cli.progress import ProgressBar
+    from pluginhost.cli.rounds import measure
+
+    progress = ProgressBar(sys.stderr)
+    try:
+        return measure(host, plan, progress.update)
+    finally:
+        progress.close()
 
 
 def files_of(inputs: Sequence[Path]) -> tuple[Path, ...]:
@@ -168,9 +195,28 @@ def files_of(inputs: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(files)
 
 
+def _inside(text: str | None, over_s: float | None) -> Inside | None:
+    """Return what `--inside` and `--inside-over` say."""
+    if text is None:
+        if over_s is not None:
+            raise click.UsageError("--inside-over says when to look, --inside into what: name it")
+        return None
+    from pluginhost.inside import Inside, Kind
+
+    plugin_id, equals, kind = text.rpartition("=")
+    if not equals:
+        plugin_id, kind = text, "time"
+    if kind not in list(Kind):
+        raise click.BadParameter(
+            f"{kind!r} is no kind of profile; write PLUGIN=time or PLUGIN=memory",
+            param_hint="--inside",
+        )
+    return Inside(plugin_id, kind=kind, over_s=over_s)
+
+
 def _checked_deadline(deadline: float | None) -> float | None:
     if deadline is not None:
-        from pluginhost.report import ns_of_seconds
+        from pluginhost.seconds import ns_of_seconds
 
         ns_of_seconds(deadline, "the deadline")  # raises, before anything has run in vain
     return deadline
@@ -207,12 +253,17 @@ def _notes(outcome: Outcome) -> Iterator[str]:
         yield f"interrupted after {outcome.done:,} of {outcome.total:,} executions"
 
 
-def _write(report: Report, *files: str | None) -> None:
+def _write(report: Report, *files: str | None, html: str | None) -> None:
     from pluginhost.report import write_report
 
     for file in files:
         if file is not None:
             write_report(report, file)
+    if html is not None:
+        from pluginhost.exporters import export
+        from pluginhost.saving import write_file
+
+        write_file(export("html", report), html)
 
 
 def _verdict(outcome: Outcome, where: str, wanted: tuple[str, ...], *, fail_on_error: bool) -> int:

@@ -95,23 +95,35 @@ def _title(costs: CostReport) -> Iterator[Line]:
 
 
 def _answer(costs: CostReport) -> Iterator[Line]:
-    """Yield the whole in five parts, and the costliest plugin."""
+    """Yield the costliest plugin with what to do, and the whole in its parts."""
     whole = costs.wall_ns or 1
-    parts = (
-        (costs.application.self_ns, costs.application.name),
-        (sum(row.hooks_self_ns for row in costs.plugins), "hooks of plugins"),
-        (sum(row.import_ns for row in costs.plugins), "imports of plugins"),
-        (costs.measuring.total_ns, "measuring"),
-        (costs.unattributed_ns, "unattributed"),
-    )
-    said = [f"{percent(ns / whole)} {printable(what, 30)}" for ns, what in parts]
-    yield from paragraph(", ".join(said), indent=2)
     first = max(costs.plugins, key=lambda row: row.self_ns, default=None)
     if first is None:
         yield (("no plugin but the application's own was registered", "dim"),)
     elif first.self_ns:
         text = f"most time: {_called(first)}, {duration(first.self_ns)}, {percent(first.share)}"
-        yield from paragraph(text, indent=2)
+        yield from paragraph(text, "title", indent=2)
+        yield from paragraph(_advice(first, whole), lead="  -> ")
+    hooks_ns = sum(row.hooks_self_ns for row in costs.plugins)
+    parts = (
+        (costs.application.self_ns, f"{printable(costs.application.name, 30)} itself"),
+        (hooks_ns, "hooks of plugins"),
+        (sum(row.import_ns for row in costs.plugins), "their imports"),
+        (costs.measuring.total_ns, "measuring"),
+        (costs.unattributed_ns, "unattributed"),
+    )
+    said = [f"{percent(ns / whole)} {what}" for ns, what in parts]
+    yield from paragraph(f"all: {', '.join(said)}", indent=2)
+
+
+def _advice(row: PluginCost, whole: int) -> str:
+    """Return what to do about a plugin, and what that would save."""
+    if row.remedy is None:
+        return "it is of your own: see below what takes its time"
+    if not row.saving_ns:
+        return f"without it alone nothing would be saved{_kept(row)}"
+    saving = f"{duration(row.saving_ns)}, {percent(row.saving_ns / whole)}"
+    return f"{row.remedy} would save {saving} (predicted)"
 
 
 def _called(row: PluginCost) -> str:
@@ -177,14 +189,14 @@ def _figure(ns: int | None) -> Span:
 
 
 def _what_to_do(costs: CostReport) -> Iterator[Line]:
-    """Yield the plugins that cost most with what running without them would save."""
+    """Yield the plugins that cost most with what running without them would save, and how."""
     whole = costs.wall_ns or 1
     unwanted = {found.plugin for found in costs.candidates}
-    found = [row for row in costs.plugins if (row.saving_ns or 0) >= _NOTABLE * whole]
-    found = [row for row in found if row.remedy is not None and row.name not in unwanted]
-    found.sort(key=lambda row: -(row.saving_ns or 0))
+    found = [row for row in costs.plugins if row.name not in unwanted]
+    found = [row for row in found if max(row.saving_ns or 0, row.self_ns) >= _NOTABLE * whole]
+    found.sort(key=lambda row: (-(row.saving_ns or 0), -row.self_ns))
     if found:
-        yield from section("What leaving a plugin out would save (predicted)")
+        yield from section("What leaving a plugin out would save (predicted), and how")
     for row in found[:_FINDINGS]:
         yield from _finding(row, whole)
     yield from more(len(found) - _FINDINGS, "plugin")
@@ -199,24 +211,32 @@ def _what_to_do(costs: CostReport) -> Iterator[Line]:
 
 def _finding(row: PluginCost, whole: int) -> Iterator[Line]:
     saving_ns = row.saving_ns or 0
-    name = printable(row.name, 40)
-    text = f"{name}: {duration(saving_ns)}, {percent(saving_ns / whole)} of the run"
-    yield from paragraph(text, lead="  ")
+    how = row.remedy or "of your own: see its hooks"
+    if row.remedy is not None and saving_ns < _NOTABLE * whole:
+        how = "little: others need its imports"
+    saved = ("-", "-") if row.remedy is None else (short(saving_ns), percent(saving_ns / whole))
+    text = f"  {fitted(printable(row.name), 25)}{saved[0]:>9}{saved[1]:>9}  "
+    if width_of(text) + width_of(printable(how)) <= WIDTH:
+        yield ((text + printable(how), ""),)
+    else:
+        yield ((text.rstrip(), ""),)
+        yield from paragraph(how, lead="    -> ")
     stays_ns = row.import_ns - (row.import_saved_ns or 0)
     if stays_ns >= _NOTABLE * whole:
-        text = f"others would import {duration(stays_ns)} of what it imports first{_kept(row)}"
+        text = f"{duration(stays_ns)} of its imports would stay{_kept(row)}"
         yield from paragraph(text, "dim", lead="    ")
     if row.cpu_ns is not None and row.self_ns - row.cpu_ns > _MOSTLY * row.self_ns:
         waiting = duration(row.self_ns - row.cpu_ns)
         yield from paragraph(f"waits: {waiting} of its time is no CPU time", lead="    ")
-    yield from paragraph(str(row.remedy), lead="    -> ")
 
 
 def _kept(row: PluginCost) -> str:
     kept = max(
-        (each for each in row.imports if each.kept_by), key=lambda each: each.self_ns, default=None
+        (each for each in row.imports if each.kept_by not in (None, each.module)),
+        key=lambda each: each.self_ns,
+        default=None,
     )
-    return f": {kept.module} for {kept.kept_by}" if kept is not None else ""
+    return f": {kept.module}, for {kept.kept_by}" if kept is not None else ""
 
 
 def _imports(costs: CostReport) -> Iterator[Line]:

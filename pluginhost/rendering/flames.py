@@ -24,7 +24,7 @@ def flames(root: FlameGraphNode) -> Iterator[Line]:
     for depth, node in (rows[i] for i in sorted(largest)):  # callers take as long: they are there
         share = node.duration_ns / root.duration_ns
         bar = "█" * round(min(max(share, 0.0), 1.0) * _BAR)
-        name = fitted("  " * depth + printable(node.name), 34)
+        name = fitted("  " * depth + "~" * node.sampled + printable(node.name), 34)
         yield ((f"{name}{short(node.duration_ns):>9} {percent(share):>8} ", ""), (bar, "bar"))
     yield from more(len(nodes) - len(largest), "node")
 

@@ -132,14 +132,36 @@ def table_of(text: str) -> list[str]:
 
 
 def test_the_answer_comes_first() -> None:
-    """What the run was, how it divides, and the costliest plugin with its version."""
+    """The costliest plugin with its version and what to do, and then how the run divides."""
     lines = cost_text(REPORT).splitlines()
-    assert lines[0] == "pytest -q: 1.00 s, exit code 0"
-    assert " ".join(line.strip() for line in lines[1:3]) == (
-        "50.0 % pytest, 18.0 % hooks of plugins, 23.0 % imports of plugins, 3.5 % measuring,"
+    assert lines[:3] == [
+        "pytest -q: 1.00 s, exit code 0",
+        "most time: slow (pytest-slow 1.2), 250 ms, 25.0 %",
+        "  -> -p no:slow would save 250 ms, 25.0 % (predicted)",
+    ]
+    assert " ".join(line.strip() for line in lines[3:5]) == (
+        "all: 50.0 % pytest itself, 18.0 % hooks of plugins, 23.0 % their imports, 3.5 % measuring,"
         " 5.5 % unattributed"
     )
-    assert lines[3] == "most time: slow (pytest-slow 1.2), 250 ms, 25.0 %"
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        pytest.param({"remedy": None}, "it is of your own: see below", id="own"),
+        pytest.param(
+            {"saving_ns": 0, "imports": REPORT.plugins[1].imports},
+            "without it alone nothing would be saved: numpy, for pandas",
+            id="shared",
+        ),
+    ],
+)
+def test_the_answer_says_when_there_is_nothing_to_leave_out(
+    more: dict[str, object], says: str
+) -> None:
+    """What belongs to the user, or is needed by others as well, is no plugin to do without."""
+    report = msgspec.structs.replace(REPORT, plugins=(plugin("slow", 100, 150, **more),))
+    assert cost_text(report).splitlines()[2].startswith(f"  -> {says}")
 
 
 def test_rows_add_up_to_the_whole() -> None:
@@ -176,15 +198,24 @@ def test_plugins_beyond_the_top_share_a_row() -> None:
 
 
 def test_what_to_do() -> None:
-    """Each plugin worth it with the predicted saving, how to leave it out, and what would stay."""
+    """Each plugin that costs something: the predicted saving, how to leave it out, what would stay."""
     text = cost_text(REPORT)
-    assert "  slow: 250 ms, 25.0 % of the run\n" in text
-    assert "    waits: 190 ms of its time is no CPU time\n    -> -p no:slow\n" in text
-    assert "  heavy: 50.0 ms, 5.0 % of the run\n" in text
-    stays = "others would import 100 ms of what it imports first: numpy for pandas"
-    assert stays in re.sub(r"\s+", " ", text)
+    slow = "slow                         250ms   25.0 %  -p no:slow"
+    assert f"  {slow}\n    waits: 190 ms of its time is no CPU time\n" in text
+    heavy = "heavy                       50.0ms    5.0 %  -p no:heavy"
+    assert f"  {heavy}\n    100 ms of its imports would stay: numpy, for pandas\n" in text
     assert "idle: installed for httpx; never called\n    -> -p no:idle, saves 10.0 ms\n" in text
     assert text.count("no:idle") == 1  # it is not told twice
+
+
+def test_every_costly_plugin_has_a_word_on_what_to_do() -> None:
+    """Also what cannot be left out, and what would save nothing."""
+    mine = plugin("conftest.py", 0, 100, remedy=None, saving_ns=None)
+    shared = plugin("faker", 100, 0, saving_ns=0, import_saved_ns=0)
+    text = cost_text(msgspec.structs.replace(REPORT, plugins=(mine, shared), candidates=()))
+    section = text[text.index("What leaving") :].split("\n\n", maxsplit=1)[0]
+    assert re.search(r"^  conftest.py .* of your own: see its hooks$", section, flags=re.MULTILINE)
+    assert re.search(r"^  faker .* little: others need its imports$", section, flags=re.MULTILINE)
 
 
 def test_hooks_of_plugins() -> None:

@@ -26,6 +26,7 @@ from pluginhost.errors import InvalidValueError, ReportFileError
 from pluginhost.history.records import PluginTotalsList, RunList
 from pluginhost.host.locking import Lock
 from pluginhost.host.manifest import Manifest
+from pluginhost.inside import InsideFrame
 from pluginhost.report import (
     SCHEMA_VERSION,
     AnalyticsReport,
@@ -37,10 +38,10 @@ from pluginhost.report import (
     decode,
     encode,
     json_schema,
-    ns_of_seconds,
     read_report,
     write_report,
 )
+from pluginhost.seconds import ns_of_seconds
 from pluginhost.series import Series
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "schemas"
@@ -80,7 +81,7 @@ def records(kind: Any) -> st.SearchStrategy[Any]:
         for name, hint in get_type_hints(kind).items()
         if name != "children"
     }
-    if kind is not FlameGraphNode:
+    if kind not in (FlameGraphNode, InsideFrame):
         return st.builds(kind, **fields)
     return st.recursive(
         st.builds(kind, **fields),

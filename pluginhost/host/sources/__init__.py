@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
-from pluginhost.errors import DiscoveryError, ManifestError, PluginHostError, PluginLoadError
-from pluginhost.host.manifest import PluginEntry
+from pluginhost.errors import (
+    DiscoveryError,
+    InvalidValueError,
+    ManifestError,
+    PluginHostError,
+    PluginLoadError,
+)
+from pluginhost.host.manifest import Limits, PluginEntry
 from pluginhost.printable import printable
 from pluginhost.report import PluginInfo, PluginState
 
@@ -28,6 +35,9 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     For a lock file: `root` is the file or folder of its own that holds its code, `entry` which
     object of it is the plugin, and `load_by(read)` imports it, getting each file's bytes from
     `read(path)`. Without a root, the files are those of the installed module `module_name`.
+    For a process of its own: the plugin is `attribute` (empty: the module itself) of the module, made
+    of the files at `root`, with `checked` rights, or else installed. A source that cannot say so
+    leaves `attribute` None.
     """
 
     info: PluginInfo
@@ -37,6 +47,10 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     root: Path | None = None
     entry: str = ""
     load_by: Callable[[Callable[[Path], bytes]], Any] | None = None
+    attribute: str | None = None
+    checked: bool = True
+    deadline: float | None = None
+    limits: Limits | None = None
 
 
 class PluginSource(Protocol):
@@ -57,6 +71,8 @@ def found_candidate(
     own_module: bool = False,
     root: Path | None = None,
     load_by: Callable[[Callable[[Path], bytes]], Any] | None = None,
+    attribute: str | None = None,
+    checked: bool = True,
     **known: str | None,
 ) -> Candidate:
     """Return the candidate that a manifest's entry describes; what it says wins over `known`.
@@ -83,6 +99,7 @@ def found_candidate(
         requires=entry.requires,
         after=entry.after,
         capabilities=entry.capabilities,
+        runner=entry.runner or "inline",
     )
     return Candidate(
         info=info,
@@ -92,6 +109,10 @@ def found_candidate(
         root=root,
         entry=known.get("object_name") or "",
         load_by=load_by,
+        attribute=attribute,
+        checked=checked,
+        deadline=entry.deadline,
+        limits=entry.limits,
     )
 
 
@@ -118,6 +139,28 @@ def failed_candidate(
         raise own.with_traceback(None)  # raised each time anew, without the frames of the last
 
     return Candidate(info=info, load=load, module_name="")
+
+
+def sources_of(
+    given: Iterable[PluginSource | str | os.PathLike[str]], *, group: str
+) -> Iterator[PluginSource]:
+    """Yield the sources that are meant; raises `InvalidValueError` for what cannot be one."""
+    if isinstance(given, str | os.PathLike):
+        raise InvalidValueError(
+            f"the sources are {os.fspath(given)!r}", remedy="give a list of sources, even if of one"
+        )
+    for each in given:
+        if isinstance(each, os.PathLike):  # a folder, also one that is called entry-points
+            yield source_from_text(str(Path(each).absolute()), group=group)
+        elif isinstance(each, str):
+            yield source_from_text(each, group=group)
+        elif hasattr(each, "discover"):
+            yield each
+        else:
+            raise InvalidValueError(
+                f"a {type(each).__name__} is no source of plugins",
+                remedy="give it a method discover(), or name a folder, 'module:NAME' or 'entry-points'",
+            )
 
 
 def source_from_text(text: str, *, group: str) -> PluginSource:

@@ -123,6 +123,20 @@ def test_files_are_written(profile: Profile, tmp_path: Path) -> None:
     assert again.stdout == (tmp_path / "text.txt").read_text()
 
 
+def test_the_nesting_is_written_for_speedscope(profile: Profile, tmp_path: Path) -> None:
+    """Whole paths of calls with their self times, which add up to the run."""
+    done = profile("--speedscope", "nested.json", "--json", "all.json", "--", "shop.py")
+    assert done.returncode == 0
+    found = json.loads((tmp_path / "nested.json").read_text())
+    names = [frame["name"] for frame in found["shared"]["frames"]]
+    assert "seller:sell" in names
+    (nested,) = found["profiles"]
+    costs = json.loads((tmp_path / "all.json").read_text())["costs"]
+    assert sum(nested["weights"]) == pytest.approx(costs["wall_ns"], rel=0.01)
+    deepest = max(nested["samples"], key=len)
+    assert names[deepest[0]] == "shop.py"
+
+
 def test_hooks_and_cpu_on_request(profile: Profile) -> None:
     """`--hooks` expands each plugin, `--wall-only` leaves CPU out, `--top` folds the rest."""
     done = profile("--hooks", "--wall-only", "--top", "1", "--", "shop.py")

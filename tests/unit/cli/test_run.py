@@ -290,3 +290,58 @@ def test_hostile_plugins_reach_no_terminal(pluginhost: Run, plugin_folder: Any) 
         output = pluginhost("run", "-s", folder, *options).output
         assert output.count("evil") >= 2
         assert output.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize(
+    ("option", "executions"),
+    [
+        pytest.param(("--inside", "a"), 3, id="at once"),
+        pytest.param(("--inside", "a=time", "--inside-over", "0"), 2, id="after the first"),
+        pytest.param(("--inside", "*", "--inside-over", "0"), 2, id="any"),
+        pytest.param(("--inside", "a=memory"), 3, id="memory"),
+    ],
+)
+def test_one_plugin_is_looked_into(
+    pluginhost: Run, plugin_folder: Any, tmp_path: Path, option: tuple[str, ...], executions: int
+) -> None:
+    """The report has its profile, and the text says so."""
+    saved = tmp_path / "run.json"
+    folder = plugin_folder({"a.py": WORKS})
+    words = ("--source", folder, "--repeat", 3, *option, "--save", saved)
+    result = pluginhost("run", *words)
+    assert result.exit_code == 0
+    assert "Inside a (" in result.stdout
+    performance = read_report(saved).performance
+    assert performance is not None
+    assert [(p.plugin_id, p.executions) for p in performance.inside] == [("a", executions)]
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        pytest.param(("--inside", "nobody"), "there is no such plugin", id="no such plugin"),
+        pytest.param(("--inside", "a=disk"), "no kind of profile", id="kind"),
+        pytest.param(("--inside", "*"), "over_s", id="any, at once"),
+        pytest.param(("--inside-over", "1"), "--inside into what", id="only when"),
+    ],
+)
+def test_looking_into_what_makes_no_sense_is_refused(
+    pluginhost: Run, plugin_folder: Any, option: tuple[str, ...], words: str
+) -> None:
+    """Before anything has run."""
+    result = pluginhost("run", "--source", plugin_folder({"a.py": WORKS}), *option)
+    assert result.exit_code != 0
+    assert words in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_page_is_written(pluginhost: Run, plugin_folder: Any, tmp_path: Path) -> None:
+    """Beside the text; where it cannot be, nothing is run in vain."""
+    folder = plugin_folder({"a.py": WORKS})
+    file = tmp_path / "report.html"
+    result = pluginhost("run", "--source", folder, "--html", file)
+    assert result.exit_code == 0
+    assert file.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    result = pluginhost("run", "--source", folder, "--html", tmp_path / "no" / "such.html")
+    assert result.exit_code != 0
+    assert result.stdout == ""

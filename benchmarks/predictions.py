@@ -1,0 +1,143 @@
+"""Predicted against really saved: what a report says of plugins, and what comes of leaving them out.
+
+`python -m benchmarks.predictions` makes its environments under `.cache/`, and takes some minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pluginhost.costs import CostReport, Verification
+from pluginhost.figures import duration
+from pluginhost.launcher.plan import Plan, plan_of
+from pluginhost.launcher.running import Outcome, costs, observed
+from pluginhost.launcher.verifying import verified
+from tests.proof.applications import APPLICATIONS, REQUIREMENTS
+from tests.proof.environments import environment
+
+ROUNDS = 10
+TESTS = 200
+NOTABLE = 0.02
+"""Of the run: what a plugin must cost to be verified."""
+
+SUITE = (
+    "pytest==9.2.0",
+    "anyio==4.16.0",
+    "django==5.2.8",
+    "faker==40.63.0",
+    "hypothesis==6.170.17",
+    "pytest-asyncio==1.5.0",
+    "pytest-check==3.0.3",
+    "pytest-django==4.14.0",
+    "pytest-html==4.2.0",
+    "pytest-mock==3.17.0",
+    "pytest-rerunfailures==16.4",
+    "pytest-timeout==2.4.0",
+    "syrupy==7.0.2",
+)
+
+
+def main() -> int:
+    """Verify the costly plugins of two programs, print the table, and fail if a prediction did."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    print(f"{rounds} pairs of runs each, wall time; the interval is that of the saving\n")
+    print(f"{'plugin':<18}{'of run':>7}{'predicted':>11}{'saved':>9}  {'95 % interval':<20}")
+    found = [*_of_pytest(rounds), *_of_kedro(rounds)]
+    agreeing = sum(each.agrees is True for each in found)
+    print(f"\n{agreeing} of {len(found)} within a quarter of what was saved, or within the noise")
+    return agreeing < len(found)
+
+
+def _of_pytest(rounds: int) -> Iterator[Verification]:
+    env = environment("suite", SUITE)
+    test = "def test_{n}(number):\n    assert number + {n} == {n} + 3\n"
+    fixture = "import pytest\n\n@pytest.fixture\ndef number():\n    return 3\n\n"
+    files = {
+        "test_some.py": fixture + "\n".join(test.format(n=n) for n in range(TESTS)),
+        "pytest.ini": "[pytest]\nasyncio_default_fixture_loop_scope = function\n",
+    }
+    words = [env.python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    with _folder(files, env.variables()):
+        yield from _verifications(words, rounds)
+
+
+def _of_kedro(rounds: int) -> Iterator[Verification]:
+    env = environment("applications", REQUIREMENTS)
+    kedro = APPLICATIONS["kedro"]
+    with _folder(kedro.files, env.variables() | dict(kedro.variables)):
+        yield from _verifications([env.script("kedro"), "run"], rounds)
+
+
+@contextmanager
+def _folder(files: Mapping[str, str], variables: Mapping[str, str]) -> Iterator[None]:
+    """Be in a folder with `files`, and in that environment."""
+    here, before = Path.cwd(), dict(os.environ)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in files.items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(variables)
+        try:
+            yield
+        finally:
+            os.chdir(here)
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def _verifications(words: Sequence[str], rounds: int) -> Iterator[Verification]:
+    """Verify every plugin that is predicted to save enough."""
+    plan = plan_of(words)
+    _quietly(plan)  # leaves byte code
+    outcome = _quietly(plan)
+    report = costs(plan, outcome)
+    for row in report.plugins:
+        share = (row.saving_ns or 0) / report.wall_ns
+        if share >= NOTABLE and row.remedy is not None:
+            yield _line(_verification(plan, outcome, report, row.name, rounds), share)
+
+
+def _quietly(plan: Plan) -> Outcome:
+    saved = [os.dup(number) for number in (1, 2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for number in (1, 2):
+            os.dup2(nowhere, number)
+        return observed(plan)
+    finally:
+        for number, kept in zip((1, 2), saved, strict=True):
+            os.dup2(kept, number)
+            os.close(kept)
+        os.close(nowhere)
+
+
+def _verification(
+    plan: Plan, outcome: Outcome, report: CostReport, name: str, rounds: int
+) -> Verification:
+    found = verified(plan, outcome, report, name, rounds=rounds, progress=lambda _n, _of: None)
+    for doubt in found.doubts:
+        print(f"  ! {doubt}")
+    return found.verification
+
+
+def _line(found: Verification, share: float) -> Verification:
+    interval = f"{found.low_ns / 1e6:.0f} to {found.high_ns / 1e6:.0f} ms"
+    verdict = {True: "agrees", False: "DOES NOT", None: "too few"}[found.agrees]
+    print(
+        f"{found.plugin:<18}{share:>7.1%}{duration(found.predicted_ns or 0):>11}"
+        f"{duration(max(0, found.saved_ns)):>9}  {interval:<20}{verdict}",
+        flush=True,
+    )
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
