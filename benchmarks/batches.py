@@ -8,10 +8,10 @@ from random import Random
 from typing import Any
 
 from pluginhost.calltree import CallTree
+from pluginhost.environment import environment
 from pluginhost.events import EventBatch
 from pluginhost.history.labels import label_of_run
 from pluginhost.history.records import RunLabel
-from pluginhost.observation import environment
 
 STEP_NS = 100_000
 
