@@ -19,7 +19,7 @@ from pluginhost.report import PluginInfo, PluginState, Report
 
 _WIDTHS = (10, 11, 12)  # version, state, source
 _OTHER_COLUMNS = sum(_WIDTHS)
-_BROKEN = (PluginState.FAILED, PluginState.SKIPPED)
+_BROKEN = (PluginState.FAILED, PluginState.SKIPPED, PluginState.QUARANTINED)
 
 
 def broken(plugins: Iterable[PluginInfo]) -> list[PluginInfo]:
