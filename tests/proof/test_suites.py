@@ -35,8 +35,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory):
 
 ALL = [pytest.param(name, "pytest 9", (), id=name) for name in SUITES]
 ALL += [
-    pytest.param("jinja2", "pytest 8", (), id="jinja2, pytest 8"),
-    pytest.param("click", "pytest 8", ("-n", "2"), id="click, pytest 8, two workers"),
+    pytest.param("jinja2", "pytest 8", ("-n", "2"), id="jinja2, pytest 8, two workers"),
     pytest.param("pluggy", "pytest 9", ("-n", "2"), id="pluggy, two workers"),
 ]
 

@@ -111,7 +111,7 @@
       return [block, swatch, part.name];
     });
     const paint = () => blocks.forEach(([block, swatch, name]) => {
-      block.style.background = swatch.style.background = tint(name, false);
+      block.style.background = swatch.style.background = /^\d+ others$/.test(name) ? "var(--line)" : tint(name, false);
     });
     redraws.push(paint);
     paint();
