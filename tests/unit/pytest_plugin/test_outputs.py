@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from pluginhost.cli.lines import run_lines
+from pluginhost.comparison import compare
 from pluginhost.pytest_plugin.markdown import escaped
+from pluginhost.rendering import plain
 from pluginhost.report import read_report
 from pluginhost.suite import SuitePart
 
@@ -159,6 +162,31 @@ def test_the_json_follows_its_schema_and_can_be_read(profiled, tmp_path: Path) -
     assert (
         json.loads((tmp_path / "profile.json").read_text())["suite"]["parts"][0]["part"] == "tests"
     )
+
+
+def test_a_kept_run_can_be_shown_and_compared_again(profiled, tmp_path: Path) -> None:
+    """`pluginhost report` has the answer, `pluginhost compare` the fixtures and files."""
+    profiled(suite())
+    report = read_report(tmp_path / "profile.json")
+    assert "% unattributed" in plain(run_lines(report))
+    comparison = compare(report, report)
+    names = {change.plugin for change in comparison.costs}
+    assert {"fixture slow (conftest.py)", "file test_a.py"} <= names
+    assert "fixture slow (conftest.py):set up" in {each.plugin_id for each in comparison.changes}
+
+
+def test_a_page_on_request_has_no_markup_of_strangers(profiled, tmp_path: Path) -> None:
+    """HTML and speedscope come from the exporters, whatever tests are called."""
+    text = "import pytest\n@pytest.mark.parametrize('x', [1], ids=['<script>x'])\ndef test_a(x): pass\n"
+    options = (
+        f"--plugin-profile-html={tmp_path}/p.html",
+        f"--plugin-profile-speedscope={tmp_path}/p.s",
+    )
+    profiled({"test_a.py": text}, *options)
+    page = (tmp_path / "p.html").read_text()
+    assert page.lstrip().lower().startswith("<!doctype html")
+    assert "<script>x" not in page
+    assert "profiles" in json.loads((tmp_path / "p.s").read_text())
 
 
 def test_junit_properties_on_request(profiled, tmp_path: Path) -> None:
