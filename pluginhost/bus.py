@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from pluginhost.calltree import CallTree
-from pluginhost.errors import InvalidValueError
+from pluginhost.errors import InvalidValueError, check_count
 from pluginhost.events import RECORD_WIDTH, EventBatch
 from pluginhost.processes import follow_exit, follow_forks
 from pluginhost.subscription import PATIENCE_S, Account, Courier, Observer, Subscription, warn
@@ -52,9 +52,11 @@ class EventBus:
         clock: Callable[[], int] = time.perf_counter_ns,
         wall_clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        if capacity < 1 or drain_chunk < 1 or not drain_interval_s > 0:
+        check_count(capacity, "capacity")
+        check_count(drain_chunk, "drain_chunk")
+        if not 0 < drain_interval_s <= threading.TIMEOUT_MAX:
             raise InvalidValueError(
-                "a bus needs a capacity, a drain chunk and a drain interval above zero"
+                f"drain_interval_s is {drain_interval_s!r}", remedy="give seconds above 0"
             )
         self.journal: list[Any] = []
         self.high_water = capacity * RECORD_WIDTH
@@ -108,8 +110,7 @@ class EventBus:
                 f"{type(observer).__name__} cannot observe",
                 remedy="give it a method observe(batch)",
             )
-        if max_queued < 1:
-            raise InvalidValueError(f"max_queued is {max_queued!r}", remedy="give 1 or more")
+        check_count(max_queued, "max_queued")
         with self.lock:
             if self._closed:
                 raise InvalidValueError("the bus is closed", remedy="observe the host again")

@@ -154,3 +154,9 @@ class ExportError(PluginHostError):
     """A report cannot be exported: what the format needs is not installed, broken, or away."""
 
     docs_slug = "exporterror"
+
+
+def check_count(value: object, what: str) -> None:
+    """Raise `InvalidValueError` unless `value` is a whole number, 1 or more."""
+    if type(value) is not int or value < 1:
+        raise InvalidValueError(f"{what} is {value!r}", remedy="give a whole number, 1 or more")

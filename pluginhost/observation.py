@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -94,17 +95,23 @@ class Observation:
         self._watched = watched
         self._started_ns = self.bus.clock()
         self._ended_ns: int | None = None
-        if profiler is not None:
-            profiler.connect(self.bus.flush, watched.overhead)
-            self.bus.subscribe(profiler, live=False)
-        if analytics is not None:
-            analytics.connect(self.bus.flush)
-            self.bus.subscribe(analytics, live=False)
-        if anomalies is not None:
-            self._watching = self.bus.subscribe(anomalies)
-        if history is not None:
-            self.history = _keeper(history, watched, anomalies)
-            self._keeping = self.history.attach(self.bus)
+        with ExitStack() as undo:
+            undo.callback(watched.close)
+            if profiler is not None:
+                profiler.connect(self.bus.flush, watched.overhead)
+                undo.callback(profiler.disconnect)
+            if analytics is not None:
+                analytics.connect(self.bus.flush)
+                undo.callback(analytics.disconnect)
+            for part in (profiler, analytics):
+                if part is not None:
+                    self.bus.subscribe(part, live=False)
+            if anomalies is not None:
+                self._watching = self.bus.subscribe(anomalies)
+            if history is not None:
+                self.history = _keeper(history, watched, anomalies)
+                self._keeping = self.history.attach(self.bus)
+            undo.pop_all()
 
     def report(self) -> Report:
         """Return everything that is known now."""

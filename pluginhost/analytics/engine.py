@@ -14,7 +14,7 @@ from pluginhost.analytics.store import EventStore, mark_of
 from pluginhost.analytics.trends import trend_of
 from pluginhost.analytics.usage import PluginUsage
 from pluginhost.calltree import CallPath, CallTree, EventKind
-from pluginhost.errors import InvalidValueError, PluginNotFoundError
+from pluginhost.errors import InvalidValueError, PluginNotFoundError, check_count
 from pluginhost.events import RECORD_WIDTH, Detail, EventBatch, Status
 from pluginhost.printable import printable
 from pluginhost.rendering import analytics_text
@@ -47,8 +47,7 @@ class AnalyticsEngine:
     def __init__(
         self, max_events: int = 10_000, *, wall_clock: Callable[[], int] = time.time_ns
     ) -> None:
-        if max_events < 1:
-            raise InvalidValueError(f"max_events is {max_events!r}", remedy="give 1 or more")
+        check_count(max_events, "max_events")
         self.max_events = max_events
         self._wall_clock = wall_clock
         self._lock = threading.RLock()
@@ -72,7 +71,15 @@ class AnalyticsEngine:
     # Events in
 
     def connect(self, refresh: Callable[[], None]) -> None:
-        """Have `refresh()` deliver what is pending before anything is read."""
+        """Have `refresh()` deliver what is pending before anything is read.
+
+        Raises `InvalidValueError` while another observation has it.
+        """
+        if self._refresh is not _nothing_pending:
+            raise InvalidValueError(
+                "this analytics engine is part of another observation",
+                remedy="give each observation one of its own, or close the other first",
+            )
         self._refresh = refresh
         self._ended_ns = None
 

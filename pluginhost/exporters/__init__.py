@@ -76,6 +76,12 @@ EXPORTERS = {
         function="pluginhost.exporters.pprof:pprof_bytes",
         binary=True,
     ),
+    "chrome": Exporter(
+        summary="A trace of the sums, for Perfetto and chrome://tracing.",
+        media_type="application/json",
+        suffix=".trace.json",
+        function="pluginhost.exporters.chrome:chrome_text",
+    ),
     "folded": Exporter(
         summary="The flame graph as folded stacks, for flamegraph.pl, inferno.",
         media_type="text/plain",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -31,7 +32,7 @@ from pluginhost.host.ordering import (
     unloading_order,
 )
 from pluginhost.host.runners.inline import InlineRunner, in_thread
-from pluginhost.host.sources import PluginSource, source_from_text
+from pluginhost.host.sources import PluginSource, sources_of
 from pluginhost.host.steps import HostSteps, PluginRecord, described
 from pluginhost.host.surroundings import surroundings
 from pluginhost.processes import follow_forks
@@ -43,7 +44,7 @@ DEFAULT_GROUP = "pluginhost.plugins"
 class PluginHost:
     """A host of plugins for the application `name`.
 
-    `sources` are `PluginSource` objects or their text form: a folder, `module:NAME`,
+    `sources` are `PluginSource` objects, paths of folders, or a text form: a folder, `module:NAME`,
     `entry-points` (of `entry_point_group`) or `entry-points:GROUP`. `api_version` is what plugins'
     `api` specifiers are checked against. Loading and unloading take `lifecycle_lock`, changing
     what wraps the lifecycle hooks takes `wrappers_lock` (within which no other lock is ever
@@ -56,7 +57,7 @@ class PluginHost:
         self,
         name: str,
         *,
-        sources: Iterable[PluginSource | str] = ("entry-points",),
+        sources: Iterable[PluginSource | str | os.PathLike[str]] = ("entry-points",),
         entry_point_group: str = DEFAULT_GROUP,
         api_version: str = API_VERSION,
         drain_seconds: float = 5.0,
@@ -76,13 +77,7 @@ class PluginHost:
         self._hook_execute = self.lifecycle.hook.pluginhost_execute
         self._hook_execute_elsewhere = self.lifecycle.hook.pluginhost_execute_elsewhere
         self._hook_aexecute = self.lifecycle.hook.pluginhost_aexecute
-        self._catalogue = Catalogue(
-            name,
-            (
-                source_from_text(s, group=entry_point_group) if isinstance(s, str) else s
-                for s in sources
-            ),
-        )
+        self._catalogue = Catalogue(name, sources_of(sources, group=entry_point_group))
         self._loaded: list[str] = []
         self._runners: dict[str, InlineRunner] = {}
         self._calls = CallsUnderWay(drain_seconds)

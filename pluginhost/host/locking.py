@@ -10,7 +10,12 @@ from typing import Any
 
 import msgspec
 
-from pluginhost.errors import LockFileError, PluginHostError, UntrustedPluginError
+from pluginhost.errors import (
+    InvalidValueError,
+    LockFileError,
+    PluginHostError,
+    UntrustedPluginError,
+)
 from pluginhost.host.sources import Candidate
 from pluginhost.host.sources.trusted import Reader, code_below, read_trusted
 from pluginhost.report import PluginState
@@ -88,6 +93,10 @@ class Trust:
     """Decides what may be loaded: of `only` (None: all), and as `lock` has it (None: as it is)."""
 
     def __init__(self, only: Iterable[str] | None = None, lock: Lock | None = None) -> None:
+        if isinstance(only, str):
+            raise InvalidValueError(
+                f"the only plugins are {only!r}", remedy="give a list of ids, even if of one"
+            )
         self.only = None if only is None else frozenset(only)
         self._lock = lock
 

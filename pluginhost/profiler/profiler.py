@@ -6,9 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from msgspec.structs import replace
+
 from pluginhost.calltree import CallTree
 from pluginhost.costs import FlameGraphNode
-from pluginhost.errors import InvalidValueError, PluginNotFoundError
+from pluginhost.errors import InvalidValueError, PluginNotFoundError, check_count
 from pluginhost.events import Detail, EventBatch, Failure, Status
 from pluginhost.printable import printable
 from pluginhost.profiler.calls import CallTotals
@@ -50,8 +52,7 @@ class Profiler:
         clock: Callable[[], int] = time.perf_counter_ns,
         wall_clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        if max_history < 1:
-            raise InvalidValueError(f"max_history is {max_history!r}", remedy="give 1 or more")
+        check_count(max_history, "max_history")
         for share in (sampling_rate, cost_budget):
             if share is not None and not 0.0 <= share <= 1.0:
                 raise InvalidValueError(
@@ -77,6 +78,7 @@ class Profiler:
         self._processing_ns = 0
         self._started_ns = self._clock()
         self._ended_ns: int | None = None
+        self._before: Overhead | None = None  # what measuring had cost when all was forgotten
 
     # Events in
 
@@ -87,11 +89,18 @@ class Profiler:
 
         `overhead(observed_ns)` says what all the measuring cost; without it, a report knows only
         of this profiler's own part. If nothing was recorded yet, what is observed begins now.
+        Raises `InvalidValueError` while another observation has it.
         """
+        if self._refresh is not _nothing_pending:
+            raise InvalidValueError(
+                "this profiler is part of another observation",
+                remedy="give each observation one of its own, or close the other first",
+            )
         if not self._profiles:
             self._started_ns = self._clock()
         self._refresh = refresh
         self._overhead = overhead or self._own_overhead
+        self._before = None
         self._ended_ns = None
 
     def disconnect(self) -> None:
@@ -209,7 +218,7 @@ class Profiler:
                 hooks=self._calls.hooks(),
                 bottlenecks=self._findings(rows),
                 flame_graph=self._calls.flame_graph(ALL),
-                overhead=self._overhead(observed_ns),
+                overhead=_since(self._before, self._overhead(observed_ns), observed_ns),
                 estimates=_estimates(rows, self._calls.cut_paths()),
                 recent={
                     i: p.history.latest(RECENT_IN_REPORTS, offset)
@@ -237,6 +246,7 @@ class Profiler:
         """Forget everything and start the clock again."""
         with self._read():
             self._reset()
+            self._before = self._overhead(0)
 
     # The rest is how
 
@@ -289,6 +299,25 @@ class Profiler:
 
 def _nothing_pending() -> None:
     """Stand in for a bus that is not there."""
+
+
+def _since(before: Overhead | None, now: Overhead, observed_ns: int) -> Overhead:
+    """Return what has come on top of `before`, as a share of `observed_ns`."""
+    if before is None:
+        return now
+    found = replace(
+        now,
+        processing_ns=now.processing_ns - before.processing_ns,
+        recording_ns=_less(now.recording_ns, before.recording_ns),
+        reading_ns=_less(now.reading_ns, before.reading_ns),
+        records=now.records - before.records,
+        readings=now.readings - before.readings,
+    )
+    return replace(found, share=found.total_ns / observed_ns if observed_ns else None)
+
+
+def _less(now: int | None, before: int | None) -> int | None:
+    return None if now is None else now - (before or 0)
 
 
 def _estimates(rows: tuple[AggregateMetrics, ...], cut_paths: int) -> tuple[str, ...]:

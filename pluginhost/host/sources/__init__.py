@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
-from pluginhost.errors import DiscoveryError, ManifestError, PluginHostError, PluginLoadError
+from pluginhost.errors import (
+    DiscoveryError,
+    InvalidValueError,
+    ManifestError,
+    PluginHostError,
+    PluginLoadError,
+)
 from pluginhost.host.manifest import PluginEntry
 from pluginhost.printable import printable
 from pluginhost.report import PluginInfo, PluginState
@@ -118,6 +125,28 @@ def failed_candidate(
         raise own.with_traceback(None)  # raised each time anew, without the frames of the last
 
     return Candidate(info=info, load=load, module_name="")
+
+
+def sources_of(
+    given: Iterable[PluginSource | str | os.PathLike[str]], *, group: str
+) -> Iterator[PluginSource]:
+    """Yield the sources that are meant; raises `InvalidValueError` for what cannot be one."""
+    if isinstance(given, str | os.PathLike):
+        raise InvalidValueError(
+            f"the sources are {os.fspath(given)!r}", remedy="give a list of sources, even if of one"
+        )
+    for each in given:
+        if isinstance(each, os.PathLike):  # a folder, also one that is called entry-points
+            yield source_from_text(str(Path(each).absolute()), group=group)
+        elif isinstance(each, str):
+            yield source_from_text(each, group=group)
+        elif hasattr(each, "discover"):
+            yield each
+        else:
+            raise InvalidValueError(
+                f"a {type(each).__name__} is no source of plugins",
+                remedy="give it a method discover(), or name a folder, 'module:NAME' or 'entry-points'",
+            )
 
 
 def source_from_text(text: str, *, group: str) -> PluginSource:

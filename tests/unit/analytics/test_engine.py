@@ -144,15 +144,9 @@ def test_the_json_fits_the_published_schema(busy: AnalyticsEngine) -> None:
     text = busy.export_analytics_json()
     document = json.loads(text)
     Draft202012Validator(json_schema(AnalyticsExport)).validate(document)
-    assert document["event_counts"] == {
-        "plugin_load": 1,
-        "plugin_execute": 80,
-        "plugin_error": 10,
-        "plugin_unload": 0,
-        "hook_call": 0,
-        "hook_await": 0,
-        "module_import": 0,
-    }
+    idle = ("plugin_unload", "hook_call", "hook_await", "module_import", "section")
+    happened = {"plugin_load": 1, "plugin_execute": 80, "plugin_error": 10}
+    assert document["event_counts"] == dict.fromkeys(idle, 0) | happened
     again = decode(text, AnalyticsExport)
     assert again.plugin_stats == busy.get_all_plugin_stats()
     assert again.recent_events == busy.get_events(0, 10_000)[-50:]

@@ -73,6 +73,29 @@ def test_folded_stacks_read_back(report: Report) -> None:
 
 
 @given(REPORTS)
+def test_a_trace_reads_back(report: Report) -> None:
+    """Begins and ends are nested, in order, and give the call paths with their calls again."""
+    events = json.loads(export("chrome", report))["traceEvents"]
+    open_names: list[str] = []
+    read = Counter[tuple[tuple[str, ...], int, int]]()
+    last_us = 0.0
+    for event in events:
+        if event["ph"] == "B":
+            open_names.append(event["name"])
+            read[tuple(open_names), event["args"]["calls"], event["args"]["self_ns"]] += 1
+        elif event["ph"] == "E":
+            assert open_names.pop() == event["name"]
+        if event["ph"] in "BE":
+            assert event["ts"] >= last_us
+            last_us = event["ts"]
+    assert not open_names
+    tree = view_of(report).tree
+    expected = [(s, n.call_count, n.self_ns) for s, n in stacks(tree)] if tree else []
+    assert read == Counter(expected)
+    assert last_us == (tree.duration_ns / 1000 if tree else 0)
+
+
+@given(REPORTS)
 def test_json_is_the_report(report: Report) -> None:
     """The JSON is what a run is saved as."""
     assert export("json", report) == encode(report)

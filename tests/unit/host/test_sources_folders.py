@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
-from pluginhost.errors import DiscoveryError, PluginHostError
+from pluginhost import PluginHost
+from pluginhost.errors import DiscoveryError, InvalidValueError, PluginHostError
 from pluginhost.host.sources import source_from_text
 from pluginhost.host.sources.entry_points import EntryPointSource
 from pluginhost.host.sources.folders import FolderSource
@@ -293,3 +296,30 @@ def test_text_that_names_no_source(text):
     with pytest.raises(DiscoveryError) as caught:
         source_from_text(text, group="own")
     assert "module:NAME" in caught.value.remedy
+
+
+def test_paths_are_folders(plugin_folder, monkeypatch):
+    """A `Path` needs no text form, and is a folder whatever it is called."""
+    folder = plugin_folder({"a.py": ""}, name="entry-points")
+    monkeypatch.chdir(folder.parent)
+    assert [p.id for p in PluginHost("test", sources=[Path("entry-points")]).discover()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        pytest.param("./plugins", "the sources are './plugins'", id="text"),
+        pytest.param(Path("plugins"), "the sources are 'plugins'", id="path"),
+        pytest.param([7], "a int is no source of plugins", id="number"),
+    ],
+)
+def test_what_is_no_list_of_sources_is_refused(sources, said):
+    """A text would be taken letter by letter, and '.' and '/' are folders."""
+    with pytest.raises(InvalidValueError, match=re.escape(said)):
+        PluginHost("test", sources=sources)
+
+
+def test_a_text_is_no_list_of_the_only_plugins():
+    """It would forbid all but those of one letter."""
+    with pytest.raises(InvalidValueError, match="the only plugins are 'words'"):
+        PluginHost("test", only="words")

@@ -13,8 +13,17 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from pluginhost import Host, PluginHost, Profiler, Status, hookimpl, observe
-from pluginhost.errors import PluginNotFoundError
+from pluginhost import (
+    AnalyticsEngine,
+    EventBus,
+    Host,
+    PluginHost,
+    Profiler,
+    Status,
+    hookimpl,
+    observe,
+)
+from pluginhost.errors import InvalidValueError, PluginNotFoundError
 from pluginhost.report import Overhead, PerformanceReport, decode, json_schema
 
 HostOf = Callable[..., PluginHost]
@@ -355,3 +364,50 @@ def test_what_is_pending_is_not_forgotten_twice(host_of: HostOf) -> None:
         host.execute("inner", 1)
         profiler.clear_metrics("inner")
         assert profiler.get_all_aggregates() == ()
+
+
+def test_a_profiler_is_in_one_observation_at_a_time(host_of: HostOf) -> None:
+    """A second would have reads deliver only its own; after the first it may be used again."""
+    first, second = host_of(inner=Sometimes()), host_of(inner=Sometimes())
+    profiler, engine = Profiler(), AnalyticsEngine()
+    with observe(first, profiler=profiler, analytics=engine):
+        first.execute("inner", 1)
+        with pytest.raises(InvalidValueError, match="this profiler is part of another"):
+            observe(second, profiler=profiler)
+        with pytest.raises(InvalidValueError, match="this analytics engine is part of another"):
+            observe(second, analytics=engine)
+        assert [name for name, _ in second.lifecycle.list_name_plugin()] == ["pluginhost"]
+        assert profiler.get_aggregates("inner").execution_count == 1
+    with observe(second, profiler=profiler, analytics=engine):
+        second.execute("inner", 1)
+        assert profiler.get_aggregates("inner").execution_count == 2
+
+
+def test_what_was_forgotten_costs_nothing_any_more(host_of: HostOf) -> None:
+    """After everything is cleared, the cost in reports is that of what came later."""
+    host = host_of(inner=Sometimes())
+    observation, profiler = profiled(host, sampling_rate=1.0)
+    with observation:
+        for _ in range(3_000):
+            host.execute("inner", 1)
+        before = profiler.report().overhead
+        profiler.clear_all_metrics()
+        host.execute("inner", 1)
+        after = profiler.report().overhead
+    assert (before.records, before.readings) == (3_000, 3_000)
+    assert (after.records, after.readings) == (1, 1)
+    assert 0 < after.total_ns < before.total_ns
+    assert after.recording_ns == pytest.approx((before.recording_ns or 0) / 3_000, abs=1)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, float("nan"), float("inf"), True, "10", None])
+def test_what_counts_is_a_whole_number(value: Any) -> None:
+    """Bounds that could not work are refused when they are given, not when they are reached."""
+    with pytest.raises(InvalidValueError, match="give a whole number, 1 or more"):
+        Profiler(max_history=value)
+    with pytest.raises(InvalidValueError, match="give a whole number, 1 or more"):
+        AnalyticsEngine(max_events=value)
+    with pytest.raises(InvalidValueError, match="give a whole number, 1 or more"):
+        EventBus(capacity=value)
+    with pytest.raises(InvalidValueError, match="give a whole number, 1 or more"):
+        EventBus().subscribe(Profiler(), live=False, max_queued=value)
