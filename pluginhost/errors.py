@@ -114,6 +114,49 @@ class DeadlineExceededError(PluginHostError, TimeoutError):
     docs_slug = "deadlineexceedederror"
 
 
+class WorkerCrashedError(PluginHostError):
+    """The process that a plugin ran in has ended, or sent what is no answer and was killed.
+
+    `exit_status` says how it ended, such as "SIGSEGV" or "exit code 3".
+    """
+
+    docs_slug = "workercrashederror"
+
+    def __init__(self, message: str, *, exit_status: str = "", **about: str | None) -> None:
+        self.exit_status = exit_status
+        super().__init__(message, **about)
+
+
+class QuarantinedPluginError(PluginLoadError, PluginStateError):
+    """A plugin whose process crashed again and again is left alone for a while."""
+
+    docs_slug = "quarantinedpluginerror"
+
+
+class RemotePluginError(PluginHostError):
+    """A plugin raised an exception in another process, from where only words are taken.
+
+    `error_type` is the qualified name of the exception's type, `error_message` what it said,
+    `remote_traceback` the traceback as text.
+    """
+
+    docs_slug = "remotepluginerror"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error_type: str = "",
+        error_message: str = "",
+        remote_traceback: str = "",
+        **about: str | None,
+    ) -> None:
+        self.error_type = error_type
+        self.error_message = error_message
+        self.remote_traceback = remote_traceback
+        super().__init__(message, **about)
+
+
 class InvalidValueError(PluginHostError, ValueError):
     """A value given by the caller is out of range or makes no sense."""
 

@@ -16,7 +16,7 @@ from typing import Any, overload
 import msgspec
 
 from pluginhost.calltree import CallPath, EventKind
-from pluginhost.reading import RawReading
+from pluginhost.reading import ProcessReading, RawReading
 
 RECORD_WIDTH = 5
 """A journal record: call path, start ns, end ns, thread ident, and an extra (see `Extra`)."""
@@ -47,7 +47,8 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
 class Detail(msgspec.Struct, frozen=True):
     """What only some records carry: a failure, readings, metadata, the asyncio task's name.
 
-    `cpu_ns` is that of a hook call which failed.
+    `cpu_ns` is that of a hook call which failed, `process` what an execution took in a process of its
+    own.
     """
 
     failure: Failure | None = None
@@ -55,6 +56,7 @@ class Detail(msgspec.Struct, frozen=True):
     metadata: Mapping[str, str] | None = None
     task: str | None = None
     cpu_ns: int | None = None
+    process: ProcessReading | None = None
 
 
 CPU_SHIFT = 20
@@ -174,7 +176,7 @@ class EventBatch(Sequence[Event]):
             status=failure.status if failure else Status.SUCCESS,
             error_type=failure.error_type if failure else None,
             error_message=failure.error_message if failure else None,
-            metadata=detail.metadata or {},
+            metadata=detail.metadata or (detail.process.as_text() if detail.process else {}),
             parent=path.caller,
             path=path.names(),
             thread_id=self.thread_ids[position],
@@ -237,14 +239,16 @@ class PathGroup:
 
 
 def _grouped(batch: EventBatch) -> Iterator[PathGroup]:
-    distinct = dict.fromkeys(batch.paths)
-    extras = None if batch.is_plain else batch.extras
-    if len(distinct) == 1:
-        first, details = batch.paths[0], batch.has_details
+    extras, paths = None if batch.is_plain else batch.extras, batch.paths
+    if not paths:
+        return
+    first, details = paths[0], batch.has_details
+    # Counting is quicker than a dict, but only where nearly all are the same.
+    if paths[-1] is first and paths[len(paths) // 2] is first and paths.count(first) == len(paths):
         yield PathGroup(first, batch.ends_ns, batch.durations_ns, extras, has_details=details)
         return
-    positions: dict[CallPath, list[int]] = {path: [] for path in distinct}
-    for position, path in enumerate(batch.paths):
+    positions: dict[CallPath, list[int]] = {path: [] for path in dict.fromkeys(paths)}
+    for position, path in enumerate(paths):
         positions[path].append(position)
     for path, where in positions.items():
         picked = (

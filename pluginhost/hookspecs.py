@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 import pluggy
 
+from pluginhost.reading import ProcessReading
+
 if TYPE_CHECKING:
     from pluginhost.report import PluginInfo
 
@@ -59,7 +61,8 @@ class Task(msgspec.Struct):
     """One execution on its way to a plugin: what `execute` was given, and the runner for it.
 
     A runner whose work is done elsewhere than in the calling thread notes in `cpu_ns` what CPU
-    time it took there; it calls `within(run, task)` there, where that is given, in place of
+    time it took there; one that works in a process of its own, in `reading` all it took.
+    In another thread of this process it calls `within(run, task)`, where that is given, in place of
     `run(task)`: somebody wants to be around the work itself.
     """
 
@@ -69,6 +72,7 @@ class Task(msgspec.Struct):
     host: Host
     deadline: float | None
     cpu_ns: int | None = None
+    reading: ProcessReading | None = None
     within: Callable[[Callable[[Task], Any], Task], Any] | None = None
 
 

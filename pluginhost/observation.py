@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from contextlib import ExitStack
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -18,6 +15,7 @@ from pluginhost.analytics.engine import AnalyticsEngine
 from pluginhost.attribution import costs_of
 from pluginhost.bus import EventBus
 from pluginhost.costs import CostReport
+from pluginhost.environment import environment
 from pluginhost.errors import InvalidValueError
 from pluginhost.host.host import PluginHost
 from pluginhost.inside import Inside
@@ -36,7 +34,6 @@ from pluginhost.profiler.profiler import Profiler
 from pluginhost.recording import Recorder
 from pluginhost.rendering import analytics_text, cost_text, performance_text
 from pluginhost.report import (
-    Environment,
     Overhead,
     PerformanceReport,
     PluginInfo,
@@ -323,26 +320,6 @@ class _Manager:
     def inside(self, report: PerformanceReport) -> PerformanceReport:
         """Return the report as it is: no plugin is looked into."""
         return report
-
-
-def environment() -> Environment:
-    """Return where and with what this process runs."""
-    return Environment(
-        pluginhost=_version("pluginhost"),
-        pluggy=_version("pluggy"),
-        python=platform.python_version(),
-        platform=platform.platform(),
-        hostname=platform.node(),
-        cpu_count=os.cpu_count() or 1,
-        pid=os.getpid(),
-    )
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _there(part: Any, name: str) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+import msgspec
+
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 RawReading = tuple[int, "bytes | int", "bytes | int", int, int, int, int, int]
@@ -40,6 +42,28 @@ class Reading(NamedTuple):
     def overlapped(self) -> bool:
         """Whether others used the CPU meanwhile for longer than the clocks can be off."""
         return self.others_cpu_ns > OTHERS_TOLERANCE_NS
+
+
+class ProcessReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What one execution took in a process of its own, in which nothing else ran: exact.
+
+    `peak_rss_bytes` is the most that the process held meanwhile. Memory and threads are None when
+    the process ended before it could tell; then `exit_status` says how, as in "SIGSEGV" or
+    "exit code 3".
+    """
+
+    cpu_ns: int
+    peak_rss_bytes: int | None = None
+    rss_before_bytes: int | None = None
+    rss_after_bytes: int | None = None
+    threads_before: int | None = None
+    threads_after: int | None = None
+    exit_status: str | None = None
+
+    def as_text(self) -> dict[str, str]:
+        """Return what is known, by name, as the metadata of an event have it."""
+        known = msgspec.structs.asdict(self).items()
+        return {name: str(value) for name, value in known if value is not None}
 
 
 def resident_bytes(raw: bytes | int) -> int:

@@ -42,6 +42,7 @@ MAX_PATHS, MAX_DEPTH = 200_000, 1_000
 CPU_GAP_NS = 100_000
 """How often at most the CPU clock is read, unless wanted otherwise."""
 
+_TICK_NS = 5_000_000  # how often at most it is looked whether to add up, without a CPU clock
 _CAPACITY = 10_000  # records between two rounds of adding up; about 1 MB
 
 
@@ -101,7 +102,10 @@ class Recorder:
         self._has_cpu = cpu_gap_ns is not None
         cpu = ThreadCpu(clock, gap_ns=cpu_gap_ns) if cpu_gap_ns is not None else None
         self.nesting = ThreadNesting(
-            tree, clock, cpu or ThreadCpu(clock, thread_cpu=clock), self._tick
+            tree,
+            clock,
+            cpu or ThreadCpu(clock, gap_ns=_TICK_NS, thread_cpu=clock),
+            self._tick,
         )
         self._sources: list[Source] = [ImportSource(self.nesting)] if imports else []
         self._spawned_ns = spawned_ns

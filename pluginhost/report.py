@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from pluginhost.costs import CostReport, FlameGraphNode, Verification
-from pluginhost.errors import InvalidValueError, ReportFileError
+from pluginhost.errors import ReportFileError
 from pluginhost.events import Status
 from pluginhost.inside import InsideProfile
 from pluginhost.saving import reason_of, write_file
@@ -36,6 +36,7 @@ class PluginState(StrEnum):
     SKIPPED = "skipped"
     UNLOADING = "unloading"
     UNLOADED = "unloaded"
+    QUARANTINED = "quarantined"
 
 
 class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,8 +44,9 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     `source` is the kind of place it was found in, `location` the place itself. `requires` are peers
     with optional version specifiers ("checksum>=1"), `after` are peers that come first when there.
-    `error` and `remedy` say why it failed or was skipped, `survivors` what an unload could not
-    release, `dirty` what loading has changed of what the whole process shares.
+    `runner` says where it runs. `error` and `remedy` say why it failed, was skipped or put in
+    quarantine, `survivors` what an unload could not release, `dirty` what loading has changed of what
+    the whole process shares.
     """
 
     id: str
@@ -58,6 +60,7 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     requires: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
+    runner: str = "inline"
     error: str | None = None
     remedy: str | None = None
     survivors: tuple[str, ...] = ()
@@ -70,6 +73,9 @@ class ExecutionMetrics(msgspec.Struct, frozen=True, kw_only=True):
     CPU, memory, threads and tasks are None where it was not sampled. `memory_allocated_bytes` and
     `memory_released_bytes` are the growth and shrinking of the process's resident set: an estimate,
     not the plugin's own where `overlapped`. The last 100 failures of a plugin keep their message.
+    `exact` says that it ran in a process of its own, which was measured: CPU and memory are then those
+    of this execution, `peak_rss_bytes` is the most that the process held meanwhile, and
+    `exit_status` says how it ended, if it did.
     """
 
     plugin_id: str
@@ -87,6 +93,9 @@ class ExecutionMetrics(msgspec.Struct, frozen=True, kw_only=True):
     tasks_at_start: int | None = None
     tasks_at_end: int | None = None
     overlapped: bool | None = None
+    exact: bool = False
+    peak_rss_bytes: int | None = None
+    exit_status: str | None = None
 
 
 class PerformanceSample(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +115,9 @@ class AggregateMetrics(msgspec.Struct, frozen=True, kw_only=True):
     those ran side by side and the self time is a lower bound. CPU is from the sampled executions,
     memory from those of them that did not overlap (`memory_samples`): growth of the resident set,
     a lower bound of what was allocated. The first execution is known by its start, the last by
-    its end.
+    its end. `exact_count` executions ran in processes of their own: their CPU and memory are exact,
+    their peaks are the most that those processes held, and `exit_count` of them ended their process,
+    the last with `last_exit_status`.
     """
 
     plugin_id: str
@@ -134,6 +145,9 @@ class AggregateMetrics(msgspec.Struct, frozen=True, kw_only=True):
     average_memory_bytes: float | None = None
     peak_memory_bytes: int | None = None
     peak_rss_bytes: int | None = None
+    exact_count: int = 0
+    exit_count: int = 0
+    last_exit_status: str | None = None
     first_execution_timestamp_ns: int
     last_execution_timestamp_ns: int
     last_error: str | None = None
@@ -362,16 +376,3 @@ def _tidy(part: Any) -> Any:
     if isinstance(part, dict):
         return {k: cleandoc(v) if k == "description" else _tidy(v) for k, v in part.items()}
     return [_tidy(each) for each in part] if isinstance(part, list) else part
-
-
-def ns_of_seconds(value: float, what: str, *, limit_s: float = 366 * 86_400.0) -> int:
-    """Return seconds given by hand as ns; refuses what is negative, not finite or over a year."""
-    try:
-        possible = type(value) is not bool and 0 <= value <= limit_s
-    except TypeError:
-        possible = False
-    if not possible:
-        raise InvalidValueError(
-            f"{what} is {value!r}", remedy=f"give seconds between 0 and {limit_s:.0f}"
-        )
-    return round(value * 1_000_000_000)

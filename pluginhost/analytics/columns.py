@@ -55,7 +55,7 @@ class EventColumns(Sequence[AnalyticsEvent]):
         self,
         times_ns: list[int],
         durations_ns: list[int],
-        codes: list[int],
+        codes: Sequence[int],
         marks: bytes,
         *,
         in_order: bool = False,
@@ -66,7 +66,7 @@ class EventColumns(Sequence[AnalyticsEvent]):
             self.in_order = False
         self.times_ns.fromlist(times_ns)
         self.durations_ns.fromlist(durations_ns)
-        self.codes.fromlist(codes)
+        self.codes += codes if isinstance(codes, array) else array("I", codes)
         self.marks += marks
 
     def between(self, start_ns: int, end_ns: int) -> range:

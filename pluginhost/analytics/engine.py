@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from array import array
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pluginhost.analytics.by_hand import detail_of, in_order_of_ends
@@ -18,14 +19,8 @@ from pluginhost.errors import InvalidValueError, PluginNotFoundError, check_coun
 from pluginhost.events import RECORD_WIDTH, Detail, EventBatch, Status
 from pluginhost.printable import printable
 from pluginhost.rendering import analytics_text
-from pluginhost.report import (
-    SCHEMA_VERSION,
-    AnalyticsReport,
-    PluginStats,
-    TrendAnalysis,
-    encode,
-    ns_of_seconds,
-)
+from pluginhost.report import SCHEMA_VERSION, AnalyticsReport, PluginStats, TrendAnalysis, encode
+from pluginhost.seconds import ns_of_seconds
 
 WINDOWS_KEPT = 100
 EVENTS_IN_EXPORT = 50
@@ -310,10 +305,10 @@ class AnalyticsEngine:
             self._add_detailed(batch, ends_ns)
             return
         count = len(ends_ns)
-        if len(batch.groups) == 1:
-            codes = store.codes_of(batch.paths[:1]) * count
-        else:
-            codes = store.codes_of(batch.paths)
+        one = len(batch.groups) == 1
+        codes: Sequence[int] = store.codes_of(batch.paths[:1] if one else batch.paths)
+        if one:
+            codes = array("I", codes) * count
         marks = bytes(count)
         store.extend(ends_ns, batch.durations_ns, codes, marks, {}, in_order=batch.in_turn)
 

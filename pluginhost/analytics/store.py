@@ -56,7 +56,7 @@ class EventStore:
         self,
         times_ns: list[int],
         durations_ns: list[int],
-        codes: list[int],
+        codes: Sequence[int],
         marks: bytes,
         details: dict[int, Detail],
         *,

@@ -49,12 +49,14 @@ def costs_of(
     incomplete: tuple[str, ...] = (),
     folder: str | None = None,
     parted: Parted | None = None,
+    unasked: frozenset[str] = frozenset(),
 ) -> CostReport:
     """Return what the plugins cost in the program that left `captures[0]`, and in its children.
 
     `started_ns` and `exited_ns` are the launcher's readings around the program; without them the
     whole is what was observed. Names of files are shown relative to `folder`, by default the
     current one. `parted` are the captures, if they were taken apart already.
+    What running without one of `unasked` would save is not worked out.
     """
     managers, installed, owners, parts = parted or parted_of(captures, folder=folder)
     recorded = list(zip(captures, parts, strict=True))
@@ -62,7 +64,7 @@ def costs_of(
     spans = _spans(captures, started_ns, exited_ns)
     wall_ns = sum(end - start for start, end in spans)
     hooks = hook_costs(captures, nodes)
-    plugins = _plugins(owners, nodes, _import_savings(captures, nodes, owners), wall_ns)
+    plugins = _plugins(owners, nodes, _import_savings(captures, nodes, owners, unasked), wall_ns)
     launched = captures[0].spawned_ns is not None or started_ns is not None
     measuring = MeasuringCost(
         setup_ns=_setup_ns(captures, launched=launched),
@@ -257,18 +259,25 @@ def _row(
 
 
 def _import_savings(
-    captures: Sequence[Capture], nodes: Sequence[Node], owners: Owners
+    captures: Sequence[Capture],
+    nodes: Sequence[Node],
+    owners: Owners,
+    unasked: frozenset[str],
 ) -> dict[str, tuple[int, dict[str, str]]]:
     """Return for each unit what of its imports would be saved, and by whom modules are kept."""
     paid: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for node in nodes:
-        if node.unit is not None and _is_import(node) and node.apart is None:
+        if node.unit is None or node.unit in unasked:
+            continue
+        if _is_import(node) and node.apart is None:
             paid[node.unit][node.record.hook] += node.self_ns
     if not paid:
-        return {name: (0, {}) for name in owners.units}
+        return {name: (0, {}) for name in owners.units if name not in unasked}
     files = {name: file for capture in captures for name, file in capture.modules.items()}
-    graph = ImportGraph(files)
-    found: dict[str, tuple[int, dict[str, str]]] = {name: (0, {}) for name in owners.units}
+    graph = ImportGraph(files, {name for modules in paid.values() for name in modules})
+    found: dict[str, tuple[int, dict[str, str]]] = {
+        name: (0, {}) for name in owners.units if name not in unasked
+    }
     for unit, modules in paid.items():
         others = {name for other in paid.keys() - {unit} for name in paid[other]} - modules.keys()
         others |= owners.modules_of_others(unit)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
+from email.message import Message
+from email.parser import HeaderParser
 from importlib.metadata import Distribution, distributions
 from typing import NamedTuple
-
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 
 from pluginhost.printable import printable
 
@@ -34,29 +34,30 @@ class Distributions:
         self._by_package: dict[str, str] = {}
         self._packages: defaultdict[str, set[str]] = defaultdict(set)
         requirers: defaultdict[str, list[str]] = defaultdict(list)
-        found: dict[str, Distribution] = {}
+        known: dict[str, tuple[Distribution, Message]] = {}
         for distribution in distributions(path=list(searched)):
             with suppress(Exception):  # whatever lies on the disk
-                found.setdefault(canonicalize_name(distribution.metadata["Name"]), distribution)
-        for key, distribution in found.items():
-            for required in _required(distribution):
-                requirers[required].append(printable(distribution.metadata["Name"]))
+                headers = _headers(distribution)
+                known.setdefault(_canonical(headers["Name"]), (distribution, headers))
+        for key, (distribution, headers) in known.items():
+            for required in _required(headers):
+                requirers[required].append(printable(headers["Name"]))
             with suppress(Exception):
                 for package in _packages(distribution):
                     self._by_package.setdefault(package, key)
                     self._packages[key].add(package)
-        for key, distribution in found.items():
+        for key, (distribution, headers) in known.items():
             with suppress(Exception):
                 self._by_name[key] = Installed(
-                    name=printable(distribution.metadata["Name"]),
-                    version=printable(distribution.version),
+                    name=printable(headers["Name"]),
+                    version=printable(headers["Version"]),
                     requested=_requested(distribution),
                     required_by=tuple(sorted(requirers[key])),
                 )
 
     def named(self, name: str) -> Installed | None:
         """Return the distribution of this name, however it is spelt."""
-        return self._by_name.get(canonicalize_name(name))
+        return self._by_name.get(_canonical(name))
 
     def of_module(self, module: str) -> Installed | None:
         """Return the distribution that has the top-level package of `module`."""
@@ -75,14 +76,45 @@ def _requested(distribution: Distribution) -> bool:
     return True
 
 
-def _required(distribution: Distribution) -> Iterable[str]:
+def _headers(distribution: Distribution) -> Message:
+    """Return the metadata without the long description, which is most of it."""
+    for name in ("METADATA", "PKG-INFO"):
+        text = distribution.read_text(name)
+        if text:
+            return HeaderParser().parsestr(_END_OF_HEADERS.split(text, maxsplit=1)[0])
+    return distribution.metadata  # type: ignore[return-value]
+
+
+def _required(headers: Message) -> Iterable[str]:
     """Yield what a distribution always requires: nothing that only an extra does."""
-    with suppress(Exception):
-        for line in distribution.requires or ():
-            with suppress(InvalidRequirement):
-                requirement = Requirement(line)
-                if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                    yield canonicalize_name(requirement.name)
+    for line in headers.get_all("Requires-Dist", ()):
+        name = _REQUIRED_NAME.match(line)
+        if name is not None and (";" not in line or _applies(line)):
+            yield _canonical(name[0].strip())
+
+
+def _applies(line: str) -> bool:
+    """Whether a requirement with a condition holds here, without any extra."""
+    if " or " not in line and _ONLY_WITH_EXTRA.search(line):
+        return False
+    from packaging.requirements import InvalidRequirement, Requirement  # it takes a while
+
+    try:
+        marker = Requirement(line).marker
+    except InvalidRequirement:
+        return False
+    return marker is None or marker.evaluate({"extra": ""})
+
+
+def _canonical(name: str) -> str:
+    """Return a name as it is compared (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+_END_OF_HEADERS = re.compile(r"\r?\n\r?\n")
+_REQUIRED_NAME = re.compile(r"\s*[A-Za-z0-9][A-Za-z0-9._-]*")
+_ONLY_WITH_EXTRA = re.compile(r";\s*(?:[^;]*\band\s+)?\(?\s*extra\s*==\s*[^()]*$")
+"""A condition that ends in one on an extra, with no other way to hold."""
 
 
 def _packages(distribution: Distribution) -> set[str]:
@@ -91,10 +123,18 @@ def _packages(distribution: Distribution) -> set[str]:
     if listed:
         return set(listed.split())
     found = set()
-    for path in distribution.files or ():
-        first = path.parts[0]
-        if len(path.parts) > 1 and first.isidentifier():
+    for path in _installed_files(distribution):
+        first, slash, _ = path.partition("/")
+        if slash and first.isidentifier():
             found.add(first)
-        elif len(path.parts) == 1 and first.endswith((".py", ".so", ".pyd")):
+        elif not slash and first.endswith((".py", ".so", ".pyd")):
             found.add(first.partition(".")[0])
     return found
+
+
+def _installed_files(distribution: Distribution) -> Iterable[str]:
+    """Return the paths of all files: from RECORD itself where there is one, which is much quicker."""
+    record = distribution.read_text("RECORD")
+    if record:
+        return {line.partition(",")[0].strip('"') for line in record.splitlines()}
+    return (path.as_posix() for path in distribution.files or ())

@@ -12,6 +12,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from glob import escape
 from importlib.util import MAGIC_NUMBER, cache_from_source, resolve_name
 from inspect import CO_OPTIMIZED
 from modulefinder import ModuleFinder
@@ -22,14 +23,22 @@ _HEADER_BYTES = 16  # of a .pyc file (PEP 552)
 
 
 class ImportGraph:
-    """Who imports whom among the modules of a program; `files` are theirs, by name."""
+    """Who imports the modules of `wanted` in a program; `files` are those of all modules, by name."""
 
-    def __init__(self, files: Mapping[str, str]) -> None:
+    def __init__(self, files: Mapping[str, str], wanted: Iterable[str]) -> None:
         self._names = frozenset(files)
         self._importers: defaultdict[str, set[str]] = defaultdict(set)
+        wanted = set(wanted)
+        packages = _packages_of(wanted)
+        wanted |= {name for name in files if name.partition(".")[0] in packages}
+        # As a statement may name them: in full, or in part where it is relative or from a package.
+        words = wanted | {part for name in wanted for part in name.split(".")}
+        words |= {name.rpartition(".")[0] for name in wanted}
+        words |= {name.split(".", depth)[-1] for name in wanted for depth in range(1, 4)}
+        words.discard("")
         for name, file in files.items():
-            for imported in _imported(name, file):
-                if imported in files:
+            for imported in _imported(name, file, words):
+                if imported in wanted:
                     self._importers[imported].add(name)
         for name in files:
             parent = name.rpartition(".")[0]
@@ -44,7 +53,7 @@ class ImportGraph:
         package loads by name, sometime later, must not keep the whole.
         """
         mine = frozenset(gone)
-        packages = {name.partition(".")[0] for name in mine} - sys.stdlib_module_names
+        packages = _packages_of(mine)
         along = {name for name in self._names if name.partition(".")[0] in packages}
         absent = (mine | along) - frozenset(others)
         kept = {name: name for name in mine - absent}
@@ -60,8 +69,16 @@ class ImportGraph:
         return {name: by for name, by in kept.items() if name in mine}
 
 
-def _imported(name: str, file: str) -> Iterator[str]:
-    """Yield the names of modules, and of what may be one, that a module imports at its top."""
+def _packages_of(modules: Iterable[str]) -> set[str]:
+    """Return the top-level packages of modules, without those that come with Python."""
+    return {name.partition(".")[0] for name in modules} - sys.stdlib_module_names
+
+
+def _imported(name: str, file: str, words: set[str]) -> Iterator[str]:
+    """Yield the names of modules, and of what may be one, that a module imports at its top.
+
+    Code that has none of `words` among its names is not looked at more closely.
+    """
     code = _code_of(file)
     package = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
     finder = ModuleFinder(path=[])
@@ -74,6 +91,10 @@ def _imported(name: str, file: str) -> Iterator[str]:
             for each in code.co_consts
             if isinstance(each, CodeType) and not each.co_flags & CO_OPTIMIZED
         )
+        if words.isdisjoint(code.co_names) and not any(
+            words.intersection(each) for each in code.co_consts if isinstance(each, tuple)
+        ):
+            continue
         for kind, found in finder.scan_opcodes(code):
             if kind == "absolute_import":
                 names, base = found
@@ -94,7 +115,10 @@ def _code_of(file: str) -> CodeType | None:
     if not file.endswith(".py"):
         return None
     with suppress(OSError, ValueError, EOFError, TypeError, NotImplementedError):
-        content = Path(cache_from_source(file)).read_bytes()
+        compiled = Path(cache_from_source(file))
+        if not compiled.exists():  # pytest keeps beside it what it has rewritten
+            compiled = next(compiled.parent.glob(f"{escape(compiled.stem)}-pytest-*.pyc"), compiled)
+        content = compiled.read_bytes()
         if content.startswith(MAGIC_NUMBER):
             found = marshal.loads(content[_HEADER_BYTES:])  # noqa: S302  # Python has run it
             return found if isinstance(found, CodeType) else None

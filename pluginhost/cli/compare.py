@@ -69,7 +69,8 @@ def command(
     from pluginhost.cli.comparison_lines import comparison_lines, summary
     from pluginhost.cli.console import Console
     from pluginhost.comparison import compare
-    from pluginhost.report import encode, ns_of_seconds, read_report
+    from pluginhost.report import encode, read_report
+    from pluginhost.seconds import ns_of_seconds
 
     comparison = compare(
         read_report(before),

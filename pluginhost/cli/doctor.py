@@ -110,7 +110,7 @@ def _infos(host: PluginHost, wanted: tuple[str, ...]) -> Iterator[PluginInfo]:
 
 def _lines(host: PluginHost, wanted: tuple[str, ...], found: list[Finding]) -> Iterator[Line]:
     from pluginhost.cli.lines import indented
-    from pluginhost.observation import environment
+    from pluginhost.environment import environment
     from pluginhost.printable import printable
 
     here = environment()

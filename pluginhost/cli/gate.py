@@ -96,7 +96,8 @@ def command(
     """  # noqa: D301  # click reads the escape as: keep these lines as they are
     from pluginhost.cli.console import Console
     from pluginhost.comparison import DEFAULT_BUDGETS, budget_of, gate_lines, gate_summary, judge
-    from pluginhost.report import encode, ns_of_seconds
+    from pluginhost.report import encode
+    from pluginhost.seconds import ns_of_seconds
 
     chosen = tuple(map(budget_of, budgets)) or DEFAULT_BUDGETS
     files = [_summary_file(name) for name in summaries]

@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": "Tell which plugin got slower between two saved runs.",
     "history": "Show what is kept of many runs, and what changed over them.",
     "gate": "Fail when a plugin is over its budget, for continuous integration.",
+    "bisect": "Find the plugin, or the pair, that makes a program fail or slow.",
     "doctor": "Say what is wrong with plugins, what they change and leave behind.",
     "lock": "Write down which plugins may be loaded, with their code's sha256.",
     "completion": "Print what teaches your shell to complete commands and plugins.",

@@ -143,8 +143,8 @@ def command(
 def _report_of(plan: Plan, outcome: Outcome) -> Report:
     import msgspec
 
+    from pluginhost.environment import environment
     from pluginhost.launcher.running import costs
-    from pluginhost.observation import environment
     from pluginhost.report import Report
 
     program, found = outcome.captures[0], costs(plan, outcome)

@@ -23,7 +23,8 @@ from pluginhost.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from pluginhost.cli.rounds import Outcome
+    from pluginhost.cli.rounds import Outcome, Plan
+    from pluginhost.host.host import PluginHost
     from pluginhost.inside import Inside
     from pluginhost.report import Report
 
@@ -101,6 +102,9 @@ if TYPE_CHECKING:
     help="Write the report as JSON, too; with '-', to standard output in place of the text.",
 )
 @click.option(
+    "--html", type=FILE, metavar="FILE", help="Write the report as a page that needs nothing else."
+)
+@click.option(
     "--fail-on-error",
     is_flag=True,
     help="Exit with 1 when an execution has failed or a plugin was not loaded.",
@@ -122,6 +126,7 @@ def command(
     history: str | None,
     anomalies: bool,
     json_file: str | None,
+    html: str | None,
     fail_on_error: bool,
 ) -> None:
     """Load plugins, run them, and report what each one costs.
@@ -136,10 +141,9 @@ def command(
       pluginhost run words checksum --source ./plugins --input ./texts
       pluginhost run --input data.csv --repeat 500 --save today.json
     """  # noqa: D301  # click reads the escape as: keep these lines as they are
-    from pluginhost.cli.progress import ProgressBar
-    from pluginhost.cli.rounds import Plan, measure
+    from pluginhost.cli.rounds import Plan
 
-    for file in {save, json_file} - {None, "-"}:
+    for file in {save, json_file, html} - {None, "-"}:
         check_writable(str(file))
     plan = Plan(
         plugin_ids=tuple(dict.fromkeys(plugins)),
@@ -153,18 +157,25 @@ def command(
         anomalies=anomalies,
     )
     host = host_of(sources, only=only_of(plugins, safe_mode=safe_mode), lock=lock)
-    progress = ProgressBar(sys.stderr)
-    try:
-        outcome = measure(host, plan, progress.update)
-    finally:
-        progress.close()
+    outcome = _measured(host, plan)
     where = ", ".join(sources)
     try:  # first of all, what is to be kept is kept
-        _write(outcome.report, save, None if json_file == "-" else json_file)
+        _write(outcome.report, save, None if json_file == "-" else json_file, html=html)
     finally:
         _show(outcome, where, as_json=json_file == "-")
     code = _verdict(outcome, where, plan.plugin_ids, fail_on_error=fail_on_error)
     click.get_current_context().exit(code)
+
+
+def _measured(host: PluginHost, plan: Plan) -> Outcome:
+    from pluginhost.cli.progress import ProgressBar
+    from pluginhost.cli.rounds import measure
+
+    progress = ProgressBar(sys.stderr)
+    try:
+        return measure(host, plan, progress.update)
+    finally:
+        progress.close()
 
 
 def files_of(inputs: Sequence[Path]) -> tuple[Path, ...]:
@@ -205,7 +216,7 @@ def _inside(text: str | None, over_s: float | None) -> Inside | None:
 
 def _checked_deadline(deadline: float | None) -> float | None:
     if deadline is not None:
-        from pluginhost.report import ns_of_seconds
+        from pluginhost.seconds import ns_of_seconds
 
         ns_of_seconds(deadline, "the deadline")  # raises, before anything has run in vain
     return deadline
@@ -242,12 +253,17 @@ def _notes(outcome: Outcome) -> Iterator[str]:
         yield f"interrupted after {outcome.done:,} of {outcome.total:,} executions"
 
 
-def _write(report: Report, *files: str | None) -> None:
+def _write(report: Report, *files: str | None, html: str | None) -> None:
     from pluginhost.report import write_report
 
     for file in files:
         if file is not None:
             write_report(report, file)
+    if html is not None:
+        from pluginhost.exporters import export
+        from pluginhost.saving import write_file
+
+        write_file(export("html", report), html)
 
 
 def _verdict(outcome: Outcome, where: str, wanted: tuple[str, ...], *, fail_on_error: bool) -> int:

@@ -8,6 +8,7 @@ from typing import Self
 import msgspec
 
 from pluginhost.comparison.records import Run, Timing
+from pluginhost.comparison.suites import suite_rows
 from pluginhost.errors import ReportFileError
 from pluginhost.histogram import RELATIVE_ERROR, DurationHistogram
 from pluginhost.report import PluginState, Report
@@ -57,11 +58,12 @@ def sides_of(report: Report) -> dict[str, Side]:
     Raises `ReportFileError` for a report without durations, or with some that cannot be.
     """
     if report.costs is not None:
+        hooks = [(f"{h.plugin}:{h.hook}", h.histogram, h.errors) for h in report.costs.hooks]
+        hooks += [(row.name, tuple(row.histogram), row.errors) for row in suite_rows(report.suite)]
         return {
             name: side
-            for hook in report.costs.hooks
-            for name in [f"{hook.plugin}:{hook.hook}"]
-            if (side := _side(name, hook.histogram, hook.errors)) is not None
+            for name, histogram, errors in hooks
+            if (side := _side(name, histogram, errors)) is not None
         }
     if report.performance is None:
         raise ReportFileError(

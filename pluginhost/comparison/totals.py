@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pluginhost.comparison.records import CostChange
+from pluginhost.comparison.suites import suite_rows
 from pluginhost.costs import PluginCost
 from pluginhost.errors import ReportFileError
 from pluginhost.report import Report
@@ -25,7 +26,24 @@ def cost_changes(before: Report, after: Report) -> tuple[CostChange, ...]:
     old = {row.name: row for row in before.costs.plugins}
     new = {row.name: row for row in after.costs.plugins}
     changes = [_change(name, old.get(name), new.get(name)) for name in {**old, **new}]
+    changes += _suite_changes(before, after)
     return tuple(sorted(changes, key=lambda change: (-abs(change.change_ns), change.plugin)))
+
+
+def _suite_changes(before: Report, after: Report) -> list[CostChange]:
+    """Return the fixtures and files of two runs of test suites."""
+    old = {row.subject: row for row in suite_rows(before.suite)}
+    new = {row.subject: row for row in suite_rows(after.suite)}
+    return [
+        CostChange(
+            plugin=name,
+            import_before_ns=old[name].import_ns if name in old else None,
+            import_after_ns=new[name].import_ns if name in new else None,
+            self_before_ns=old[name].self_ns if name in old else None,
+            self_after_ns=new[name].self_ns if name in new else None,
+        )
+        for name in {**old, **new}
+    ]
 
 
 def _change(name: str, old: PluginCost | None, new: PluginCost | None) -> CostChange:

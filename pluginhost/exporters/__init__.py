@@ -76,6 +76,12 @@ EXPORTERS = {
         function="pluginhost.exporters.pprof:pprof_bytes",
         binary=True,
     ),
+    "html": Exporter(
+        summary="A page with tables and graphs, which needs nothing else.",
+        media_type="text/html",
+        suffix=".html",
+        function="pluginhost.exporters.html:html_text",
+    ),
     "chrome": Exporter(
         summary="A trace of the sums, for Perfetto and chrome://tracing.",
         media_type="application/json",

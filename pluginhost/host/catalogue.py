@@ -14,8 +14,10 @@ from pluginhost.errors import (
     PluginNotFoundError,
     PluginSkippedError,
     PluginStateError,
+    QuarantinedPluginError,
 )
 from pluginhost.host.ordering import LIVE, required_ids
+from pluginhost.host.placing import Placement
 from pluginhost.host.sources import Candidate, PluginSource, failed_candidate
 from pluginhost.host.steps import PluginRecord
 from pluginhost.report import PluginInfo, PluginState
@@ -24,16 +26,27 @@ from pluginhost.report import PluginInfo, PluginState
 class Catalogue:
     """The records of all plugins that `sources` have; only changed under the lifecycle lock."""
 
-    def __init__(self, host_name: str, sources: Iterable[PluginSource]) -> None:
+    def __init__(
+        self,
+        host_name: str,
+        sources: Iterable[PluginSource],
+        placement: Placement | None = None,
+    ) -> None:
         self.records: dict[str, PluginRecord] = {}
         self.rejected: tuple[PluginInfo, ...] = ()
         self._host_name = host_name
         self._sources = tuple(sources)
+        self._placement = placement
 
     @property
     def infos(self) -> Mapping[str, PluginInfo]:
         """What is known of every plugin now, by id."""
         return MappingProxyType({i: record.info for i, record in self.records.copy().items()})
+
+    @property
+    def shown(self) -> Mapping[str, PluginInfo]:
+        """The same, for those who ask the host; see `PluginRecord.shown`."""
+        return MappingProxyType({i: record.shown() for i, record in self.records.copy().items()})
 
     def discover(self) -> None:
         """Read all sources; see `PluginHost.discover`."""
@@ -103,7 +116,8 @@ class Catalogue:
     def _candidates(self) -> Iterable[Candidate]:
         for source in self._sources:
             try:
-                yield from source.discover()
+                for found in source.discover():
+                    yield found if self._placement is None else self._placement.placed(found)
             except Exception as error:  # a source may be anybody's: it fails alone
                 kind = type(source).__name__
                 yield failed_candidate(
@@ -126,12 +140,19 @@ class Catalogue:
             self.records[candidate.info.id] = PluginRecord(candidate)
 
 
+_STATES = {
+    PluginSkippedError: PluginState.SKIPPED,
+    QuarantinedPluginError: PluginState.QUARANTINED,
+}
+
+
 def failed(info: PluginInfo, error: PluginHostError) -> PluginInfo:
     """Return `info` as it stands after `error`."""
-    skipped = isinstance(error, PluginSkippedError)
     return replace(
         info,
-        state=PluginState.SKIPPED if skipped else PluginState.FAILED,
+        state=next(
+            (s for kind, s in _STATES.items() if isinstance(error, kind)), PluginState.FAILED
+        ),
         error=error.message if error.hook is None else f"{error.hook}: {error.message}",
         remedy=error.remedy,
     )
@@ -144,6 +165,16 @@ def cut_short(info: PluginInfo) -> PluginStateError:
         plugin_id=info.id,
         remedy="load it before forking, or in the child",
     )
+
+
+def refuse_midway(info: PluginInfo) -> None:
+    """Refuse what a plugin's own setup or teardown may not ask for."""
+    if info.state in (PluginState.LOADING, PluginState.UNLOADING):
+        raise PluginStateError(
+            f"it is {info.state}",
+            plugin_id=info.id,
+            remedy="do not load or reload a plugin from its own setup or teardown",
+        )
 
 
 def _duplicate(plugin_id: str, kept: PluginInfo) -> DuplicatePluginError:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import get_ident
-from types import ModuleType, TracebackType
-from typing import Any, Self
+from types import MappingProxyType, ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import pluggy
 from msgspec.structs import replace
@@ -17,12 +17,11 @@ from msgspec.structs import replace
 from pluginhost.errors import (
     InvalidValueError,
     PluginHostError,
-    PluginLoadError,
     PluginStateError,
 )
 from pluginhost.hookspecs import API_VERSION, PROJECT_NAME, LifecycleSpec, PluginSpec, Task
 from pluginhost.host.calls import CallsUnderWay
-from pluginhost.host.catalogue import Catalogue, cut_short, failed
+from pluginhost.host.catalogue import Catalogue, cut_short, failed, refuse_midway
 from pluginhost.host.locking import Trust, read_lock
 from pluginhost.host.ordering import (
     LIVE,
@@ -31,12 +30,19 @@ from pluginhost.host.ordering import (
     loading_order,
     unloading_order,
 )
-from pluginhost.host.runners.inline import InlineRunner, in_thread
+from pluginhost.host.patience import Patience
+from pluginhost.host.placing import Placement, Runners
+from pluginhost.host.runners import Runner, deadline_of
+from pluginhost.host.runners.inline import in_thread
 from pluginhost.host.sources import PluginSource, sources_of
-from pluginhost.host.steps import HostSteps, PluginRecord, described
+from pluginhost.host.steps import HostSteps, PluginRecord, as_load_error
 from pluginhost.host.surroundings import surroundings
 from pluginhost.processes import follow_forks
-from pluginhost.report import PluginInfo, PluginState, ns_of_seconds
+from pluginhost.report import PluginInfo, PluginState
+from pluginhost.seconds import ns_of_seconds
+
+if TYPE_CHECKING:
+    from pluginhost.host.runners.workers import WorkerOptions
 
 DEFAULT_GROUP = "pluginhost.plugins"
 
@@ -49,8 +55,10 @@ class PluginHost:
     `api` specifiers are checked against. Loading and unloading take `lifecycle_lock`, changing
     what wraps the lifecycle hooks takes `wrappers_lock` (within which no other lock is ever
     taken), executing takes neither. Unloading waits `drain_seconds` for calls under way. Only plugins
-    among `only`, and whose code is what the lock file `lock` says, are loaded. A context manager:
-    leaving it unloads every plugin.
+    among `only`, and whose code is what the lock file `lock` says, are loaded. `runners` maps plugin
+    ids ("*": all others) to "inline", "process" or an executor, and goes before what manifests say;
+    `state_file` keeps crashes of plugins in processes of their own (None: in the platform's folder,
+    "": nowhere). An import inline, or a setup, may take `load_deadline` seconds. A context manager.
     """
 
     def __init__(
@@ -63,11 +71,16 @@ class PluginHost:
         drain_seconds: float = 5.0,
         only: Iterable[str] | None = None,
         lock: str | Path | None = None,
+        runners: Runners = MappingProxyType({}),
+        worker_options: WorkerOptions | None = None,
+        state_file: str | Path | None = None,
+        load_deadline: float | None = None,
     ) -> None:
         check_host_version(api_version)
         ns_of_seconds(drain_seconds, "drain_seconds")
         self.name = name
         self.api_version = api_version
+        self._placement = Placement(name, runners, worker_options, state_file)
         self.lifecycle_lock = threading.RLock()
         self.wrappers_lock = threading.Lock()
         self.manager = pluggy.PluginManager(PROJECT_NAME)
@@ -77,13 +90,17 @@ class PluginHost:
         self._hook_execute = self.lifecycle.hook.pluginhost_execute
         self._hook_execute_elsewhere = self.lifecycle.hook.pluginhost_execute_elsewhere
         self._hook_aexecute = self.lifecycle.hook.pluginhost_aexecute
-        self._catalogue = Catalogue(name, sources_of(sources, group=entry_point_group))
+        self._catalogue = Catalogue(
+            name, sources_of(sources, group=entry_point_group), self._placement
+        )
         self._loaded: list[str] = []
-        self._runners: dict[str, InlineRunner] = {}
+        self._runners: dict[str, Runner] = {}
         self._calls = CallsUnderWay(drain_seconds)
         self._threads = self._calls.threads
         self._trust = Trust(only, None if lock is None else read_lock(lock))
-        self._steps = HostSteps(self, self._catalogue.records, self._trust)
+        self._steps = HostSteps(
+            self, self._catalogue.records, self._trust, self._placement, Patience(load_deadline)
+        )
         self.lifecycle.register(self._steps, name=PROJECT_NAME)
         follow_forks(self)
 
@@ -92,7 +109,7 @@ class PluginHost:
     @property
     def plugins(self) -> Mapping[str, PluginInfo]:
         """Every plugin by id, as it stands now."""
-        return self._catalogue.infos
+        return self._catalogue.shown
 
     @property
     def rejected(self) -> Sequence[PluginInfo]:
@@ -145,7 +162,7 @@ class PluginHost:
             known = self._catalogue.records.get(plugin_id)
             if known is None or known.candidate.info.state is PluginState.FAILED:
                 self.discover()
-            _refuse_midway(self._catalogue.find(plugin_id).info)
+            refuse_midway(self._catalogue.find(plugin_id).info)
             for error in self._load_in_order(self._catalogue.with_required(plugin_id)):
                 if error.plugin_id == plugin_id:
                     raise error
@@ -158,7 +175,9 @@ class PluginHost:
         """
         with self.lifecycle_lock:
             self.discover()
-            allowed = {i: info for i, info in self.plugins.items() if self._trust.allows(i)}
+            allowed = {
+                i: info for i, info in self._catalogue.infos.items() if self._trust.allows(i)
+            }
             self._load_in_order(allowed)
             return (*self.plugins.values(), *self.rejected)
 
@@ -175,8 +194,9 @@ class PluginHost:
     ) -> Any:
         """Run the plugin's work on `payload` and return its result; its exceptions pass through.
 
-        With a `deadline` in seconds, `DeadlineExceededError` is raised once it is over (the work
-        cannot be stopped in this process). An asynchronous plugin gets an event loop.
+        With a `deadline` in seconds, `DeadlineExceededError` is raised once it is over. Work in a
+        process of its own is killed then; in this process it cannot be stopped. An asynchronous
+        plugin gets an event loop.
         """
         try:
             threads = self._threads[plugin_id]
@@ -188,8 +208,8 @@ class PluginHost:
             runner = self._runners.get(plugin_id)
             if runner is None:
                 raise self._catalogue.not_executable(plugin_id)
-            if deadline is not None:
-                ns_of_seconds(deadline, "the deadline")
+            if deadline is not None or runner.elsewhere:
+                deadline = deadline_of(runner, deadline)
                 task = Task(runner.run_with_deadline, payload, options, self, deadline)
                 return self._hook_execute_elsewhere(plugin_id=plugin_id, task=task)
             task = Task(runner.run, payload, options, self, None)
@@ -220,8 +240,7 @@ class PluginHost:
                 return await in_thread(
                     lambda: self.execute(plugin_id, payload, deadline=deadline, **options)
                 )
-            if deadline is not None:
-                ns_of_seconds(deadline, "the deadline")
+            deadline = deadline_of(runner, deadline)
             task = Task(runner.arun, payload, options, self, deadline)
             return await self._hook_aexecute(plugin_id=plugin_id, task=task)
 
@@ -236,7 +255,7 @@ class PluginHost:
         """
         with self.lifecycle_lock:
             record = self._catalogue.find(plugin_id)
-            users = dependants(plugin_id, self.plugins.values())
+            users = dependants(plugin_id, self._catalogue.infos.values())
             if users:
                 raise PluginStateError(
                     f"plugins {', '.join(users)} require it",
@@ -253,7 +272,7 @@ class PluginHost:
         """
         with self.lifecycle_lock:
             record = self._catalogue.find(plugin_id)
-            _refuse_midway(record.info)
+            refuse_midway(record.info)
             record.fresh = True  # also for a load after an unload that fails here
             survivors: tuple[str, ...] = ()
             if record.info.state is PluginState.LOADED:
@@ -263,6 +282,10 @@ class PluginHost:
             self.load(plugin_id)
             return self._catalogue.find(plugin_id).stand(PluginState.LOADED, survivors=survivors)
 
+    def release(self, plugin_id: str) -> None:
+        """Forget that the plugin crashed, so that it is no longer in quarantine."""
+        self._placement.release(self._catalogue.find(plugin_id).info.id)
+
     def close(self) -> None:
         """Unload every plugin, users before their peers and the last loaded first.
 
@@ -271,7 +294,7 @@ class PluginHost:
         errors: list[BaseException] = []
         interrupt: KeyboardInterrupt | None = None
         with self.lifecycle_lock, self._calls.one_patience(), self._steps.unloading(self._loaded):
-            for plugin_id in unloading_order(self._loaded, self.plugins):
+            for plugin_id in unloading_order(self._loaded, self._catalogue.infos):
                 try:
                     if plugin_id in self._loaded:  # unless another's teardown has unloaded it
                         self._unload_now(self._catalogue.find(plugin_id))
@@ -279,6 +302,7 @@ class PluginHost:
                     interrupt = error
                 except BaseException as error:
                     errors.append(error)
+            self._placement.close()
         group = BaseExceptionGroup("plugins failed to unload", errors) if errors else None
         if interrupt is not None:
             raise interrupt from group
@@ -300,6 +324,9 @@ class PluginHost:
         """Begin anew in a child process: other threads are gone, whatever they were doing."""
         self.wrappers_lock = threading.Lock()
         self._calls.after_fork()
+        self._placement.after_fork()
+        for runner in self._runners.values():
+            runner.after_fork()
         if self.lifecycle_lock._is_owned():  # type: ignore[attr-defined]
             return  # it is a plugin's setup or teardown that forks, and it goes on here
         self.lifecycle_lock = threading.RLock()
@@ -339,7 +366,7 @@ class PluginHost:
             raise
         except BaseException as cause:
             self._steps.discard(record)  # the step has done so, unless a wrapper failed after it
-            error = _as_load_error(info.id, cause)
+            error = as_load_error(info.id, cause)
             record.info = replace(failed(info, error), dirty=record.changed())
             if error is cause:
                 raise
@@ -367,26 +394,3 @@ class PluginHost:
                 self._steps.discard(record)
                 record.unloaded()
         return record.info
-
-
-def _refuse_midway(info: PluginInfo) -> None:
-    """Refuse what a plugin's own setup or teardown may not ask for."""
-    if info.state in (PluginState.LOADING, PluginState.UNLOADING):
-        raise PluginStateError(
-            f"it is {info.state}",
-            plugin_id=info.id,
-            remedy="do not load or reload a plugin from its own setup or teardown",
-        )
-
-
-def _as_load_error(plugin_id: str, cause: BaseException) -> PluginHostError:
-    if isinstance(cause, PluginLoadError):
-        if cause.plugin_id is None:
-            cause.plugin_id = plugin_id
-        if cause.plugin_id == plugin_id:
-            return cause
-    return PluginLoadError(
-        f"loading it failed: {described(cause)}",
-        plugin_id=plugin_id,
-        remedy="the traceback is this error's cause",
-    )

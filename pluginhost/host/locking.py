@@ -147,16 +147,31 @@ class Trust:
         self.check(candidate)
         if self._lock is None or candidate.root is None or candidate.load_by is None:
             return candidate.load(fresh)
-        root, expected = candidate.root, self._lock.plugins[candidate.info.id].files
+        expected = self._lock.plugins[candidate.info.id].files
+        return candidate.load_by(checking_reader(candidate.info.id, candidate.root, expected))
 
-        def read(path: Path) -> bytes:
-            data = read_trusted(path)
-            name = path.relative_to(root).as_posix() if path != root else root.name
-            if _digest(data) != expected.get(name):
-                raise _changed(candidate.info.id, name)
-            return data
+    def expected(self, candidate: Candidate) -> Mapping[str, str] | None:
+        """Return the digests of the plugin's files by path, None where they need not be compared.
 
-        return candidate.load_by(read)
+        Raises what `check` does.
+        """
+        self.check(candidate)
+        if self._lock is None or candidate.root is None:
+            return None
+        return self._lock.plugins[candidate.info.id].files
+
+
+def checking_reader(plugin_id: str, root: Path, expected: Mapping[str, str]) -> Reader:
+    """Return a function that reads files of the plugin below `root`, if they are as expected."""
+
+    def read(path: Path) -> bytes:
+        data = read_trusted(path)
+        name = path.relative_to(root).as_posix() if path != root else root.name
+        if _digest(data) != expected.get(name):
+            raise _changed(plugin_id, name)
+        return data
+
+    return read
 
 
 def differences(known: LockedPlugin, found: LockedPlugin) -> list[str]:

@@ -5,13 +5,34 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from pluginhost.errors import ManifestError
 
 FILE_NAME = "pluginhost.toml"
+
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=366 * 86_400.0)]
+Amount = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a plugin's own process may take; the kernel sees to it. Every key is optional."""
+
+    address_space_bytes: Amount | None = None
+    """Address space (RLIMIT_AS), of which memory in use is a part: beyond it, MemoryError."""
+    cpu_seconds: Annotated[int, msgspec.Meta(ge=1, lt=1 << 62)] | None = None
+    """CPU time in the life of one process (RLIMIT_CPU): beyond it, SIGXCPU ends it."""
+    open_files: Amount | None = None
+    """Descriptors (RLIMIT_NOFILE): beyond them, OSError."""
+    processes: Amount | None = None
+    """Processes and threads of the whole user (RLIMIT_NPROC); root is not held to it."""
+    file_bytes: Amount | None = None
+    """The size of a file that it writes (RLIMIT_FSIZE): beyond it, OSError."""
+    environment: tuple[str, ...] | None = None
+    """The only environment variables that it is given; without this key, all."""
 
 
 class PluginEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,6 +51,12 @@ class PluginEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Peers that are loaded first if they are there."""
     capabilities: tuple[str, ...] = ()
     """Free words that a host may show or filter by."""
+    runner: Literal["inline", "process"] | None = None
+    """Where it runs, unless the host decides: in the host's process (the default), or its own."""
+    deadline: Seconds | None = None
+    """Seconds for each execution for which the caller gives no other deadline."""
+    limits: Limits | None = None
+    """What its own process may take."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

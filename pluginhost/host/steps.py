@@ -10,10 +10,12 @@ from typing import Any, Protocol
 import pluggy
 from msgspec.structs import replace
 
-from pluginhost.errors import PluginLoadError
+from pluginhost.errors import PluginHostError, PluginLoadError
 from pluginhost.hookspecs import Host, Task, hookimpl
 from pluginhost.host.locking import Trust
 from pluginhost.host.ordering import check_api, check_peers
+from pluginhost.host.patience import Patience
+from pluginhost.host.placing import Placement
 from pluginhost.host.registration import (
     call_with_host,
     implementation,
@@ -22,7 +24,7 @@ from pluginhost.host.registration import (
     register,
     unregister,
 )
-from pluginhost.host.runners.inline import InlineRunner
+from pluginhost.host.runners import RemoteRunner, Runner
 from pluginhost.host.sources import Candidate
 from pluginhost.host.sources.importing import forget
 from pluginhost.host.surroundings import Surroundings, changes, surroundings
@@ -34,6 +36,7 @@ from pluginhost.report import PluginInfo, PluginState
 class PluginRecord:
     """One plugin as the host keeps it; `runner` is there while it is loaded and can execute.
 
+    `remote` is it too, whether it can execute or not, when the host has not imported the plugin.
     `running` names the threads in which calls went on when it was unloaded, `before` is how the
     process stood when it was loaded, `left` can tell what is left of it after the last unloading.
     """
@@ -45,6 +48,7 @@ class PluginRecord:
         "info",
         "left",
         "object",
+        "remote",
         "runner",
         "running",
         "teardown",
@@ -60,7 +64,8 @@ class PluginRecord:
 
     def _clear(self) -> None:
         self.object: object = None
-        self.runner: InlineRunner | None = None
+        self.runner: Runner | None = None
+        self.remote: RemoteRunner | None = None
         self.teardown: pluggy.HookImpl | None = None
         self.running: tuple[str, ...] = ()
 
@@ -73,15 +78,27 @@ class PluginRecord:
     def witness(self) -> None:
         """Let go of the plugin object, leaving what can tell whether it is really gone."""
         abandoned = self.runner.abandoned if self.runner is not None else ()
+        others = self.remote.abandoned if self.remote is not None else ()
         candidate = self.candidate
         self.left = Witness(
             self.object,
             candidate.module_name,
             abandoned=abandoned,
             running=self.running,
+            others=others,
             own_module=candidate.own_module,
         )
         self._clear()
+
+    def shown(self) -> PluginInfo:
+        """Return what is known of it now: it may have got into quarantine while it is loaded."""
+        info, remote = self.info, self.remote
+        if remote is None or remote.trouble is None or info.state is not PluginState.LOADED:
+            return info
+        error = remote.trouble
+        return replace(
+            info, state=PluginState.QUARANTINED, error=error.message, remedy=error.remedy
+        )
 
     def changed(self) -> tuple[str, ...]:
         """Return what of the process is not as it was before the plugin was loaded."""
@@ -107,9 +124,18 @@ class Managing(Host, Protocol):
 class HostSteps:
     """Registered `trylast` on the lifecycle manager, so that any wrapper sees the whole step."""
 
-    def __init__(self, host: Managing, records: dict[str, PluginRecord], trust: Trust) -> None:
+    def __init__(
+        self,
+        host: Managing,
+        records: dict[str, PluginRecord],
+        trust: Trust,
+        placement: Placement,
+        patience: Patience,
+    ) -> None:
         self._host = host
         self._trust = trust
+        self._placement = placement
+        self._patience = patience
         self._manager = host.manager
         self._records = records
         self._unloading_many = False
@@ -121,10 +147,10 @@ class HostSteps:
         check_api(record.info, self._host.api_version)
         check_peers(record.info, {i: r.info for i, r in self._records.items()})
         try:
-            record.object = _imported(record, self._trust)
-            register(self._manager, record.object, plugin_id)
-            setup = self._bind(record, plugin_id)
-            call_with_host(setup, self._host)
+            if self._placement.is_remote(record.info):
+                self._load_elsewhere(record)
+            else:
+                self._load_here(record)
         except BaseException:
             self.discard(record)
             raise
@@ -151,6 +177,8 @@ class HostSteps:
         """Call the plugin's teardown, unregister it, and look for what is left of it."""
         record = self._records[plugin_id]
         try:
+            if record.remote is not None:
+                record.remote.teardown()
             call_with_host(record.teardown, self._host)
         finally:
             self.discard(record)
@@ -184,9 +212,30 @@ class HostSteps:
         plugin_id, candidate = record.info.id, record.candidate
         if record.object is not None and self._manager.get_plugin(plugin_id) is record.object:
             unregister(self._manager, plugin_id)
+        if record.remote is not None:
+            record.remote.close()
         record.witness()
         if candidate.own_module:
             forget(candidate.module_name)
+
+    def _load_here(self, record: PluginRecord) -> None:
+        plugin_id, module_name = record.info.id, record.candidate.module_name
+        record.object = self._patience.call(
+            lambda: _imported(record, self._trust), plugin_id, module_name, "importing it"
+        )
+        register(self._manager, record.object, plugin_id)
+        setup = self._bind(record, plugin_id)
+        if setup is not None:
+            self._patience.call(
+                lambda: call_with_host(setup, self._host), plugin_id, module_name, "its setup"
+            )
+
+    def _load_elsewhere(self, record: PluginRecord) -> None:
+        remote = self._placement.remote(record.candidate, self._trust.expected(record.candidate))
+        record.remote = remote
+        remote.start()
+        if remote.executes:
+            record.runner = remote
 
     def _bind(self, record: PluginRecord, plugin_id: str) -> pluggy.HookImpl | None:
         """Find the plugin's implementations; return the one of `setup`, which is called once."""
@@ -196,7 +245,9 @@ class HostSteps:
         )
         if execute is not None:
             call = one_plugin_caller(execute)
-            record.runner = InlineRunner(plugin_id, call, is_async=is_async(execute))
+            record.runner = self._placement.local(
+                record.candidate, call, is_async=is_async(execute)
+            )
         return setup
 
 
@@ -213,6 +264,20 @@ def _imported(record: PluginRecord, trust: Trust) -> object:
             plugin_id=plugin_id,
             remedy=_import_remedy(error),
         ) from error
+
+
+def as_load_error(plugin_id: str, cause: BaseException) -> PluginHostError:
+    """Return what stopped a plugin's loading as an error that names it."""
+    if isinstance(cause, PluginLoadError):
+        if cause.plugin_id is None:
+            cause.plugin_id = plugin_id
+        if cause.plugin_id == plugin_id:
+            return cause
+    return PluginLoadError(
+        f"loading it failed: {described(cause)}",
+        plugin_id=plugin_id,
+        remedy="the traceback is this error's cause",
+    )
 
 
 def described(error: BaseException) -> str:

@@ -20,7 +20,8 @@ class Witness:
     """Remembers a plugin without keeping it alive; make it while the module is still imported.
 
     `abandoned` names the threads whose execution of it overran its deadline, `running` those in
-    which calls of it went on when it was unloaded. `own_module` says that the module is to go, too.
+    which calls of it went on when it was unloaded, `others` what else is known to be left.
+    `own_module` says that the module is to go, too.
     """
 
     def __init__(
@@ -30,11 +31,13 @@ class Witness:
         *,
         abandoned: tuple[str, ...] = (),
         running: tuple[str, ...] = (),
+        others: tuple[str, ...] = (),
         own_module: bool = False,
     ) -> None:
         self._module_name = module_name
         self._own_module = own_module
         self._running = running
+        self._others = others
         self._code = Code(module_name)
         self._place = _place_of(sys.modules.get(module_name))
         self._type_name = type(plugin).__name__
@@ -50,7 +53,8 @@ class Witness:
         Runs the garbage collector if need be, unless it has just run (`collected`): nothing else
         tells whether a module's code is gone.
         """
-        names = [f"call in thread {name!r}" for name in self._running]
+        names = list(self._others)
+        names += [f"call in thread {name!r}" for name in self._running]
         names += [f"thread {t.name!r}" for t in self._threads() if t.name not in self._running]
         module = sys.modules.get(self._module_name)
         may_go = self._own_module and module is None and self._code.alive

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from pluginhost.errors import DeadlineExceededError
+from pluginhost.errors import DeadlineExceededError, RemotePluginError
 from pluginhost.events import Failure, Status
 from pluginhost.printable import printable
 
@@ -17,6 +17,9 @@ def failure_of(error: BaseException, plugin_id: str) -> Failure:
 
     It is a timeout only for the plugin whose deadline it was: for its callers it is an error.
     """
+    if isinstance(error, RemotePluginError) and error.plugin_id == plugin_id:
+        message = printable(error.error_message, MAX_MESSAGE)
+        return Failure(Status.ERROR, printable(error.error_type), message)
     kind = type(error)
     name = kind.__qualname__
     if kind.__module__ not in ("builtins", "__main__"):

@@ -236,7 +236,10 @@ def async_wrapper(bus: EventBus, sampler: Sampler, current: ContextVar[Frame]) -
 
 
 def elsewhere_wrapper(bus: EventBus, sampler: Sampler, current: ContextVar[Frame]) -> object:
-    """Return a wrapper for executions that run elsewhere, whose CPU time the runner tells."""
+    """Return a wrapper for executions that run elsewhere; what they took there, the runner tells.
+
+    A runner with processes of its own tells it of each execution: sampling would spare nothing.
+    """
     rss = rss_gauge()
 
     class ElsewhereWrapper:
@@ -261,6 +264,8 @@ def elsewhere_wrapper(bus: EventBus, sampler: Sampler, current: ContextVar[Frame
                     alive = threads + 1, thread_count() + 1, tasks, task_count()
                     reading = used, before, rss(), others_ns, *alive
                 extra = Detail(failure, reading) if failure is not None else reading
+                if task.reading is not None:
+                    extra = Detail(failure, process=task.reading)
                 bus.journal.extend((path, start, end, threading.get_ident(), extra))
                 own[0] = None
                 if len(bus.journal) > bus.high_water:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from pluginhost.events import Status
+from pluginhost.reading import ProcessReading
 from pluginhost.report import ExecutionMetrics, PerformanceSample
 
 _STATUSES = tuple(Status)
@@ -31,6 +32,7 @@ class ExecutionHistory:
         self._durations_ns = array("q")
         self._statuses = bytearray()
         self._messages: dict[int, str] = {}
+        self._of_processes: dict[int, ProcessReading] = {}
         self._read_serials = array("q")
         self._cpu_ns = array("q")
         self._rss_before = array("q")
@@ -55,6 +57,10 @@ class ExecutionHistory:
         self._messages[serial] = message
         if len(self._messages) > _MESSAGES_KEPT:
             del self._messages[next(iter(self._messages))]
+
+    def add_process_reading(self, serial: int, taken: ProcessReading) -> None:
+        """Note what an execution that was just added took in a process of its own."""
+        self._of_processes[serial] = taken
 
     def add_readings(  # noqa: PLR0917  # columns, in the order in which they are read
         self,
@@ -88,6 +94,7 @@ class ExecutionHistory:
             return
         del self._ends_ns[:surplus], self._durations_ns[:surplus], self._statuses[:surplus]
         self._first += surplus
+        self._of_processes = {s: t for s, t in self._of_processes.items() if s >= self._first}
         stale = _count_below(self._read_serials, self._first)
         del self._read_serials[:stale], self._cpu_ns[:stale]
         del self._rss_before[:stale], self._rss_after[:stale]
@@ -104,14 +111,23 @@ class ExecutionHistory:
     def samples(self, epoch_offset_ns: int) -> tuple[PerformanceSample, ...]:
         """Return the readings of all sampled executions that are kept, oldest first."""
         oldest = self._first + len(self._durations_ns) - len(self)
+        readings = [
+            (serial, self._cpu_ns[row], self._rss_after[row])
+            for row, serial in enumerate(self._read_serials)
+        ]
+        readings += [
+            (serial, taken.cpu_ns, taken.rss_after_bytes)
+            for serial, taken in self._of_processes.items()
+            if taken.rss_after_bytes is not None
+        ]
         return tuple(
             PerformanceSample(
                 timestamp_ns=self._ends_ns[serial - self._first] + epoch_offset_ns,
                 duration_ns=self._durations_ns[serial - self._first],
-                cpu_time_ns=self._cpu_ns[row],
-                rss_bytes=self._rss_after[row],
+                cpu_time_ns=cpu_ns,
+                rss_bytes=rss_bytes,
             )
-            for row, serial in enumerate(self._read_serials)
+            for serial, cpu_ns, rss_bytes in sorted(readings)
             if serial >= oldest
         )
 
@@ -131,6 +147,8 @@ class ExecutionHistory:
             status=_STATUSES[self._statuses[position]],
             error_message=self._messages.get(serial),
         )
+        if serial in self._of_processes:
+            return _with_process(plain, self._of_processes[serial])
         row = _count_below(self._read_serials, serial)
         if row == len(self._read_serials) or self._read_serials[row] != serial:
             return plain
@@ -153,6 +171,25 @@ class ExecutionHistory:
             tasks_at_end=counts[3],
             overlapped=bool(self._overlapped[row]),
         )
+
+
+def _with_process(plain: ExecutionMetrics, taken: ProcessReading) -> ExecutionMetrics:
+    before, after = taken.rss_before_bytes, taken.rss_after_bytes
+    growth = None if before is None or after is None else after - before
+    return replace(
+        plain,
+        exact=True,
+        cpu_time_ns=taken.cpu_ns,
+        cpu_percent=100 * taken.cpu_ns / plain.duration_ns if plain.duration_ns else None,
+        rss_bytes=after,
+        peak_rss_bytes=taken.peak_rss_bytes,
+        memory_allocated_bytes=None if growth is None else max(growth, 0),
+        memory_released_bytes=None if growth is None else max(-growth, 0),
+        threads_at_start=taken.threads_before,
+        threads_at_end=taken.threads_after,
+        overlapped=False,
+        exit_status=taken.exit_status,
+    )
 
 
 def _count_below(serials: array[int], serial: int) -> int:

@@ -11,7 +11,7 @@ from pluginhost.events import Detail, Extra, Failure, PathGroup, Status
 from pluginhost.histogram import DurationHistogram
 from pluginhost.profiler.history import ExecutionHistory
 from pluginhost.profiler.tally import Tally
-from pluginhost.reading import OTHERS_TOLERANCE_NS, RawReading, resident_bytes
+from pluginhost.reading import OTHERS_TOLERANCE_NS, ProcessReading, RawReading, resident_bytes
 from pluginhost.report import AggregateMetrics
 
 _QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
@@ -46,6 +46,8 @@ class PluginProfile:
         self.memory_samples = self.grown_bytes = 0
         self.peak_growth_bytes: int | None = None
         self.peak_rss_bytes: int | None = None
+        self.exact = self.exits = 0
+        self.last_exit_status: str | None = None
 
     def add(self, group: PathGroup) -> None:
         """Add executions of this plugin, in the order of their ends."""
@@ -62,18 +64,22 @@ class PluginProfile:
         if group.extras is not None:
             readings = group.extras
             if group.has_details:
-                readings = self._add_failures(serial, readings)
+                readings = self._add_details(serial, readings, durations_ns)
             self._add_readings(serial, cast("list[RawReading | None]", readings), durations_ns)
         self.history.trim()
 
-    def _add_failures(self, first: int, extras: list[Extra]) -> list[Extra]:
-        """Note the failures among `extras` and return the readings that are left."""
+    def _add_details(
+        self, first: int, extras: list[Extra], durations_ns: Sequence[int]
+    ) -> list[Extra]:
+        """Note the details among `extras` and return the readings that are left."""
         readings = list(extras)
         for position, extra in enumerate(extras):
             if isinstance(extra, Detail):
                 readings[position] = extra.reading
                 if extra.failure is not None:
                     self._add_failure(first + position, extra.failure)
+                if extra.process is not None:
+                    self._add_process(first + position, extra.process, durations_ns[position])
         return readings
 
     def _add_failure(self, serial: int, failure: Failure) -> None:
@@ -81,6 +87,23 @@ class PluginProfile:
         self.by_status[failure.status] += 1
         self.last_error = f"{failure.error_type}: {failure.error_message}"
         self.history.mark_failed(serial, failure.status, failure.error_message or "")
+
+    def _add_process(self, serial: int, taken: ProcessReading, duration_ns: int) -> None:
+        self.history.add_process_reading(serial, taken)
+        self.exact += 1
+        self.sampled += 1
+        self.cpu_ns += taken.cpu_ns
+        self.sampled_wall_ns += duration_ns
+        if taken.exit_status is not None:
+            self.exits += 1
+            self.last_exit_status = taken.exit_status
+        peak, before = taken.peak_rss_bytes, taken.rss_before_bytes
+        if peak is not None:
+            self.peak_rss_bytes = max(self.peak_rss_bytes or 0, peak)
+        if peak is not None and before is not None:
+            self.memory_samples += 1
+            self.grown_bytes += max(0, (taken.rss_after_bytes or before) - before)
+            self.peak_growth_bytes = max(self.peak_growth_bytes or 0, peak - before)
 
     def _add_readings(
         self, first: int, taken: list[RawReading | None], durations_ns: Sequence[int]
@@ -143,6 +166,9 @@ class PluginProfile:
             else None,
             peak_memory_bytes=self.peak_growth_bytes,
             peak_rss_bytes=self.peak_rss_bytes,
+            exact_count=self.exact,
+            exit_count=self.exits,
+            last_exit_status=self.last_exit_status,
             first_execution_timestamp_ns=(self.first_start_ns or 0) + epoch_offset_ns,
             last_execution_timestamp_ns=self.last_end_ns + epoch_offset_ns,
             last_error=self.last_error,

@@ -25,8 +25,8 @@ from pluginhost.report import (
     PerformanceReport,
     PerformanceSample,
     encode,
-    ns_of_seconds,
 )
+from pluginhost.seconds import ns_of_seconds
 
 RECENT_IN_REPORTS = 10
 ALL = "all plugins"
@@ -323,11 +323,12 @@ def _less(now: int | None, before: int | None) -> int | None:
 def _estimates(rows: tuple[AggregateMetrics, ...], cut_paths: int) -> tuple[str, ...]:
     """Say of the figures that are in the report which of them are not exact, and how far off."""
     notes = ["percentiles: from a histogram, at most 0.4 % off"]
-    if any(row.sampled_count for row in rows):
+    shared = [row for row in rows if row.sampled_count > row.exact_count]
+    if shared:
         notes.append("CPU: from the sampled executions only")
-    if any(row.memory_samples for row in rows):
+    if any(row.memory_samples for row in shared):
         notes.append("memory: growth of the process's resident set, a lower bound")
-    if any(row.sampled_count > row.memory_samples for row in rows):
+    if any(row.sampled_count > row.memory_samples for row in shared):
         notes.append("memory is left out where other threads or tasks used the CPU")
     if any(row.concurrent_children for row in rows):
         notes.append("self time marked ~: a bound, its children ran side by side")

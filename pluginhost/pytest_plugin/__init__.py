@@ -3,4 +3,7 @@
 PYTEST_DONT_REWRITE: pytest would compile the module a second time, to rewrite assertions.
 """
 
-from pluginhost.pytest_plugin.options import pytest_addoption as pytest_addoption
+from pluginhost.pytest_plugin.options import (
+    plugin_host as plugin_host,
+    pytest_addoption as pytest_addoption,
+)

@@ -108,6 +108,8 @@ def with_earlier(captured: SuiteCapture, trees: Sequence[Imported]) -> SuiteCapt
     records: list[CallRecord] = []
     for tree in trees:
         _add(tree, -1, factor, records)
+    if all(call.cpu_ns is None for call in capture.calls):
+        records = [msgspec.structs.replace(record, cpu_ns=None) for record in records]
     shift = len(records)
     added_ns = sum(record.total_ns for record in records if record.parent == -1)
     calls = tuple(

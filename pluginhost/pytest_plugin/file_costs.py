@@ -85,7 +85,8 @@ class FilesSeen:
             if node.apart is not None:
                 continue
             if record.kind is EventKind.SECTION and record.hook.startswith(COLLECTING):
-                self._files[file or "."].figures["collection_ns"] += node.self_ns
+                kept = file if file and Path(file).suffix else "."  # folders have one row
+                self._files[kept].figures["collection_ns"] += node.self_ns
             elif record.hook == REWRITING and file is not None:
                 self._files[file].figures["rewriting_ns"] += node.self_ns
                 within.add(node.position)

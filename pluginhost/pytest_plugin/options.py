@@ -1,14 +1,17 @@
-"""The hook that adds the options; all else is imported when they are used.
+"""The hook that adds the options, and a fixture; all else is imported when they are used.
 
 PYTEST_DONT_REWRITE: pytest would compile the module a second time, to rewrite assertions.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from pluginhost.pytest_plugin.asking import FILES, FLAGS, OFF, ON, VALUES, is_wanted
 
 if TYPE_CHECKING:
-    import pytest
+    from pluginhost.pytest_plugin.tested import TestedHosts
 
 
 def pytest_addoption(parser: "pytest.Parser", pluginmanager: "pytest.PytestPluginManager") -> None:
@@ -41,3 +44,15 @@ def pytest_addoption(parser: "pytest.Parser", pluginmanager: "pytest.PytestPlugi
         from pluginhost.pytest_plugin.profile import begin
 
         begin(config)
+
+
+@pytest.fixture
+def plugin_host() -> "Iterator[TestedHosts]":
+    """Make hosts with your pluginhost plugins loaded: `plugin_host(Plugin).execute("Plugin", 1)`.
+
+    They count what is called, and tell costs as ratios. All are closed when the test is over.
+    """
+    from pluginhost.pytest_plugin.tested import hosts_under_test
+
+    with hosts_under_test() as hosts:
+        yield hosts

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import pytest
+
+from pluginhost.errors import PluginHostError
 from pluginhost.printable import printable
 from pluginhost.pytest_plugin.earlier import imported_again, with_earlier
 from pluginhost.pytest_plugin.settings import Settings
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
 from pluginhost.pytest_plugin.terminal import Terminal
 from pluginhost.report import Report
+
+if TYPE_CHECKING:
+    from pluginhost.pytest_plugin.gate import Judgement
+
+T = TypeVar("T")
 
 
 class Outcome:
@@ -32,14 +41,51 @@ class Outcome:
         """Show, write and judge."""
         try:
             report = self._report(captured, workers)
+            self._terminal.show(report)
         except Exception as error:
             self._terminal.failed(f"the profile could not be worked out: {_named(error)}")
             return
-        self._terminal.show(report)
-        self._write(report)
+        judgement = self._tried("baseline", self._judged, report)
+        for name, write in _WRITERS.items():
+            file = self._settings.file(name)
+            if file is not None and self._tried(name, write, report, file, judgement):
+                self._terminal.said(f"{name} written to {printable(file)}")
+        if self._settings.flag("junit"):
+            self._tried("junit", self._add_properties, report)
+
+    def _tried(self, what: str, function: Callable[..., T], *arguments: Any) -> T | None:
+        """Return what a function does, or say that it could not do it."""
+        try:
+            return function(*arguments)
+        except Exception as error:
+            self._terminal.failed(f"{what}: {_named(error)}")
+            return None
+
+    def _judged(self, report: Report) -> Judgement | None:
+        """Compare with the baseline, if there is one; fail the session where something is slower."""
+        file, share = self._settings.file("baseline"), self._settings.fail_over()
+        if file is None:
+            if share is not None:
+                self._terminal.failed("nothing to compare with: give --plugin-profile-baseline")
+            return None
+        from pluginhost.pytest_plugin.gate import DEFAULT_SHARE, judged
+
+        found = judged(report, file, share or DEFAULT_SHARE)
+        self._terminal.judged(found, fails=share is not None)
+        passed = getattr(self._session, "exitstatus", 1) == 0
+        if found.culprits and share is not None and passed:
+            self._session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        return found
+
+    def _add_properties(self, report: Report) -> None:
+        from pluginhost.pytest_plugin.junit import add_properties
+
+        assert report.suite is not None
+        if not add_properties(self._config, report.suite):
+            self._terminal.failed("junit: no file is written without --junit-xml")
 
     def _report(self, captured: SuiteCapture, workers: Sequence[Any]) -> Report:
-        from pluginhost.observation import environment
+        from pluginhost.environment import environment
         from pluginhost.pytest_plugin.suite_report import reports_of
 
         captures = [captured, *(each for each in workers if isinstance(each, SuiteCapture))]
@@ -63,18 +109,47 @@ class Outcome:
             suite=suite,
         )
 
-    def _write(self, report: Report) -> None:
-        from pluginhost.report import write_report
 
-        for name in ("json", "save"):
-            file = self._settings.file(name)
-            if file is None:
-                continue
-            try:
-                write_report(report, file)
-                self._terminal.said(f"written: {printable(file)}")
-            except Exception as error:
-                self._terminal.failed(_named(error))
+def _save(report: Report, file: Path, _judgement: Judgement | None) -> bool:
+    from pluginhost.report import write_report
+
+    write_report(report, file)
+    return True
+
+
+def _export(report: Report, file: Path, name: str) -> bool:
+    from pluginhost.exporters import export
+
+    made = export(name, report)
+    file.write_bytes(made if isinstance(made, bytes) else made.encode("utf-8", "backslashreplace"))
+    return True
+
+
+def _html(report: Report, file: Path, _judgement: Judgement | None) -> bool:
+    return _export(report, file, "html")
+
+
+def _speedscope(report: Report, file: Path, _judgement: Judgement | None) -> bool:
+    return _export(report, file, "speedscope")
+
+
+def _markdown(report: Report, file: Path, judgement: Judgement | None) -> bool:
+    from pluginhost.pytest_plugin.markdown import markdown
+
+    assert report.costs is not None
+    assert report.suite is not None
+    with file.open("a", encoding="utf-8") as opened:  # the summary of a CI run has several authors
+        opened.write(markdown(report.costs, report.suite, judgement))
+    return True
+
+
+_WRITERS: dict[str, Callable[[Report, Path, Judgement | None], bool]] = {
+    "json": _save,
+    "save": _save,
+    "html": _html,
+    "speedscope": _speedscope,
+    "markdown": _markdown,
+}
 
 
 def _own() -> tuple[str, ...]:
@@ -83,4 +158,6 @@ def _own() -> tuple[str, ...]:
 
 
 def _named(error: BaseException) -> str:
+    if isinstance(error, PluginHostError):
+        return printable(error, 500)
     return f"{type(error).__name__}: {printable(error, 300)}"

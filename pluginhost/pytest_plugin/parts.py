@@ -12,6 +12,7 @@ from pluginhost.attribution.partition import Node
 from pluginhost.calltree import EventKind
 from pluginhost.capture import CallRecord, Capture
 from pluginhost.costs import CostReport, PluginKind
+from pluginhost.pytest_plugin.hooks_of_pytest import COLLECTION, REPORTING, REPORTING_MODULES
 from pluginhost.pytest_plugin.sections import (
     BODIES,
     COLLECTING,
@@ -31,32 +32,6 @@ _SECTIONS = {
     COLLECTING: SuitePart.COLLECTION,
 }
 _OF_PYTEST = (SuitePart.PYTEST, SuitePart.REPORTING)
-_REPORTING_MODULES = (
-    "_pytest.terminal",
-    "_pytest.terminalprogress",
-    "_pytest.junitxml",
-    "_pytest.pastebin",
-    "_pytest.reports",
-    "_pytest.faulthandler",
-)
-_REPORTING = frozenset(
-    {
-        "pytest_runtest_makereport", "pytest_runtest_logstart", "pytest_runtest_logreport",
-        "pytest_runtest_logfinish", "pytest_collectreport", "pytest_report_teststatus",
-        "pytest_report_header", "pytest_report_collectionfinish", "pytest_terminal_summary",
-        "pytest_report_to_serializable", "pytest_report_from_serializable",
-        "pytest_warning_recorded", "pytest_exception_interact",
-    }
-)  # fmt: skip
-_COLLECTION = frozenset(
-    {
-        "pytest_collection", "pytest_collect_file", "pytest_collect_directory",
-        "pytest_pycollect_makemodule", "pytest_pycollect_makeitem", "pytest_generate_tests",
-        "pytest_make_parametrize_id", "pytest_make_collect_report", "pytest_collectstart",
-        "pytest_itemcollected", "pytest_ignore_collect", "pytest_collection_modifyitems",
-        "pytest_collection_finish", "pytest_deselected", "perform_collect",
-    }
-)  # fmt: skip
 
 
 class Placed(NamedTuple):
@@ -89,7 +64,8 @@ class Parts:
     @property
     def has_cpu(self) -> bool:
         """Whether CPU times were read."""
-        return any(each.node.self_cpu_ns is not None for each in self)
+        records = (each.node.record for each in self)
+        return any(r.cpu_ns is not None and not r.estimated for r in records)
 
     def startup_ns(self, position: int) -> int:
         """Return the time of one process before anything was recorded."""
@@ -181,9 +157,9 @@ class Parts:
         if not plugin:
             return above
         module = self._modules.get(plugin, "")
-        if hook in _REPORTING or module.startswith(_REPORTING_MODULES):
+        if hook in REPORTING or module.startswith(REPORTING_MODULES):
             return SuitePart.REPORTING
-        return SuitePart.COLLECTION if hook in _COLLECTION else SuitePart.PYTEST
+        return SuitePart.COLLECTION if hook in COLLECTION else SuitePart.PYTEST
 
     def _waited_ns(self, node: Node) -> int:
         """Return how much of a call is pytest-xdist's waiting for other processes."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _PROGRAMS = ("pytest", "py.test", "pytest.exe", "py.test.exe")
+_CURRENT = "PYTEST_CURRENT_TEST"
 _LONGEST_NS = 600 * 10**9
 
 
@@ -19,7 +20,7 @@ def started_ns(*, worker: bool) -> int | None:
     None where the process is not pytest's: then pytest is a part of another program, whose earlier
     time is not the suite's. A process that was made by forking counts from there.
     """
-    if not worker and not _is_pytest():
+    if not worker and (not _is_pytest() or _is_within_a_test()):
         return None
     now_ns = time.perf_counter_ns()
     age_ns = _age_ns()
@@ -33,6 +34,15 @@ def _is_pytest() -> bool:
         return spec.name in ("pytest", "pytest.__main__", "py.test")
     file = getattr(main, "__file__", None) or ""
     return Path(file).name in _PROGRAMS or Path(file).parent.name == "pytest"
+
+
+def _is_within_a_test() -> bool:
+    """Whether a test of this process has begun the session; what was inherited says nothing."""
+    if _CURRENT not in os.environ:
+        return False
+    with suppress(OSError):
+        return _CURRENT.encode() not in Path("/proc/self/environ").read_bytes()
+    return True
 
 
 def _age_ns() -> int | None:

@@ -6,8 +6,10 @@ import time
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
+from pluginhost.capture import Capture
 from pluginhost.printable import printable
 from pluginhost.pytest_plugin.fixtures_seen import FixturesSeen
 from pluginhost.pytest_plugin.process_start import started_ns
@@ -61,7 +63,7 @@ class SuiteProfile:
     def _record(self) -> None:
         if self.settings.memory == "exact" and not tracemalloc.is_tracing():
             tracemalloc.start()
-        timer = SuiteTimer(self._recorder, self._table, self._fixtures)
+        timer = self._timer = SuiteTimer(self._recorder, self._table, self._fixtures)
         self._rewriting.start()
         self._recorder.start()
         self._recorder.watch(self.config.pluginmanager, through=timer.through)
@@ -80,7 +82,7 @@ class SuiteProfile:
         table = self._table
         markers, marker_sets = _markers(table.ids, self._session)
         return SuiteCapture(
-            capture=capture,
+            capture=_without(capture, self._timer.untimed),
             started_ns=self._started_ns,
             worker=self.worker,
             fixtures=tuple(self._fixtures.seen.values()),
@@ -168,11 +170,30 @@ class SuiteProfile:
         self._outcome.tell(captured, self._workers)
 
 
+def _without(capture: Capture, untimed: set[tuple[str, str]]) -> Capture:
+    """Return a capture that does not say of what was not timed that it was never called."""
+    managers = tuple(
+        msgspec.structs.replace(
+            manager,
+            implementations=tuple(
+                each for each in manager.implementations if (each.plugin, each.hook) not in untimed
+            ),
+        )
+        for manager in capture.managers
+    )
+    return msgspec.structs.replace(capture, managers=managers)
+
+
 def _markers(ids: list[str], session: Any) -> tuple[tuple[int, ...], tuple[tuple[str, ...], ...]]:
     """Return for each test which set of markers it has, and these sets."""
     sets: dict[tuple[str, ...], int] = {(): 0}
+    known: dict[tuple[Any, ...], int] = {}  # by what tests that are alike have in common
     by_id = {}
     for item in getattr(session, "items", None) or ():
-        names = tuple(sorted({printable(mark.name, 100) for mark in item.iter_markers()}))
-        by_id[printable(item.nodeid, 1000)] = sets.setdefault(names, len(sets))
+        key = (item.parent, *(mark.name for mark in item.own_markers))
+        found = known.get(key)
+        if found is None:
+            names = tuple(sorted({printable(mark.name, 100) for mark in item.iter_markers()}))
+            found = known[key] = sets.setdefault(names, len(sets))
+        by_id[printable(item.nodeid, 1000)] = found
     return tuple(by_id.get(each, 0) for each in ids), tuple(sets)

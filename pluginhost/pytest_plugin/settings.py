@@ -48,12 +48,6 @@ class Settings:
     def check(self) -> None:
         """Raise a usage error for what cannot work, before any test has run."""
         self.fail_over()
-        baseline = self.file("baseline")
-        if baseline is not None and not baseline.is_file():
-            raise pytest.UsageError(
-                f"--plugin-profile-baseline: {baseline} is not there; keep a run with"
-                " --plugin-profile-save first"
-            )
         for name in ("json", "html", "speedscope", "markdown", "save"):
             file = self.file(name)
             if file is not None and (file.is_dir() or not file.parent.is_dir()):

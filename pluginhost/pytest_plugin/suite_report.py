@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from pluginhost.attribution import costs_of, parted_of
+from pluginhost.attribution import Parted, costs_of, parted_of
 from pluginhost.calltree import EventKind
-from pluginhost.costs import CostReport
+from pluginhost.costs import CostReport, PluginKind
 from pluginhost.pytest_plugin.advice import advice_on
 from pluginhost.pytest_plugin.file_costs import FilesSeen, slowest
 from pluginhost.pytest_plugin.fixture_costs import fixture_costs
-from pluginhost.pytest_plugin.parts import Parts
+from pluginhost.pytest_plugin.parts import OURS, Parts
 from pluginhost.pytest_plugin.sections import BODIES
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
 from pluginhost.pytest_plugin.table import OUTCOMES
@@ -41,7 +41,12 @@ def reports_of(
     parted = parted_of(captures, folder=str(root))
     incomplete = tuple(f"{each.id}: {each.missing}" for each in missing)
     costs = costs_of(
-        captures, command=command, exit_code=exit_code, incomplete=incomplete, parted=parted
+        captures,
+        command=command,
+        exit_code=exit_code,
+        incomplete=incomplete,
+        parted=parted,
+        unasked=frozenset((*OURS, *_conftests(parted))),
     )
     parts = Parts(captures, parted, costs)
     part_costs = parts.costs()
@@ -73,6 +78,12 @@ def reports_of(
         notes=_notes(captured, costs),
     )
     return costs, msgspec.structs.replace(suite, advice=advice_on(costs, suite))
+
+
+def _conftests(parted: Parted) -> Iterator[str]:
+    """Yield the units that are conftest files: nobody runs without them."""
+    units = parted.owners.units
+    yield from (name for name, unit in units.items() if unit.kind is PluginKind.CONFTEST)
 
 
 def _spanned(captured: SuiteCapture) -> SuiteCapture:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pluginhost.printable import printable
 from pluginhost.rendering import Line, suite_lines
 from pluginhost.report import Report
+
+if TYPE_CHECKING:
+    from pluginhost.pytest_plugin.gate import Judgement
 
 _MARKUP: dict[str, dict[str, bool]] = {
     "title": {"bold": True},
@@ -33,6 +36,17 @@ class Terminal:
             self._reporter.write_sep("=", "where the time went (pluginhost)")
         for line in suite_lines(report.costs, report.suite, verbosity=verbosity):
             self._line(line)
+
+    def judged(self, found: Judgement, *, fails: bool) -> None:
+        """Write what got slower since the baseline: a line for each culprit."""
+        for culprit in found.culprits:
+            word = "FAILED" if fails else "slower"
+            self.failed(f"{word} {culprit}")
+        if self._reporter is not None and not found.culprits:
+            said = f"{found.compared} plugins, fixtures and files compared, none is slower by"
+            self.said(f"{said} more than {found.share:.0%}")
+        for note in found.notes:
+            self.said(note)
 
     def said(self, text: str) -> None:
         """Write what was done."""

@@ -19,6 +19,7 @@ from pluginhost.events import CPU_SHIFT, Detail, Failure, Status
 from pluginhost.instrumentation.calls import named_like
 from pluginhost.instrumentation.tap import Timed
 from pluginhost.pytest_plugin.fixtures_seen import FixturesSeen
+from pluginhost.pytest_plugin.hooks_of_pytest import needs_no_timing
 from pluginhost.pytest_plugin.sections import BODIES, COLLECTING
 from pluginhost.pytest_plugin.table import TestTable
 from pluginhost.recording import Recorder
@@ -37,26 +38,34 @@ class SuiteTimer:
         self._fixtures = fixtures
         self._bodies = self._site(BODIES)
         self._below: dict[CallPath, int] = {}
+        self.untimed: set[tuple[str, str]] = set()
+        """Which plugins' implementations of which hooks have no records of their own."""
 
     def through(self, timed: Timed) -> Timed:
         """Return what times like `timed`, but for the implementations that contain others' work."""
 
         def special(impl: pluggy.HookImpl, hook: str) -> Function:
-            if impl.wrapper or impl.hookwrapper:
+            module = getattr(impl.function, "__module__", None) or ""
+            wraps = impl.wrapper or impl.hookwrapper
+            make = _CONTAINING.get((hook, module)) if not wraps else None
+            body = hook == "pytest_pyfunc_call" and not wraps
+            if make is None and not body and needs_no_timing(module, hook, wraps=wraps):
+                self.untimed.add((impl.plugin_name, hook))
+                return impl.function
+            if wraps:
                 return timed(impl, hook)
-            module = getattr(impl.function, "__module__", "")
-            if hook == "pytest_pyfunc_call":
-                body = named_like(self._body(impl.function), impl.function)
+            if body:
+                tested = named_like(self._body(impl.function), impl.function)
                 if module == "_pytest.python":
-                    return body
+                    self.untimed.add((impl.plugin_name, hook))
+                    return tested
                 mine: Any = copy.copy(impl)
-                mine.function = body
+                mine.function = tested
                 return timed(mine, hook)
-            make = _CONTAINING.get((hook, module))
-            plain = timed(impl, hook)
             if make is None:
-                return plain
-            return named_like(make(self, plain, impl.function), impl.function)
+                return timed(impl, hook)
+            self.untimed.add((impl.plugin_name, hook))
+            return named_like(make(self, impl.function), impl.function)
 
         return special
 
@@ -81,7 +90,7 @@ class SuiteTimer:
 
         return timed
 
-    def _other_test(self, plain: Function, function: Function) -> Any:
+    def _other_test(self, function: Function) -> Any:
         """Return `function` with the body on record of a test that is no plain Python function."""
         enter, ended, site = self._nesting.enter, self._body_ended, self._bodies
         of_unittest, python_test = TestCaseFunction, pytest.Function
@@ -89,7 +98,7 @@ class SuiteTimer:
         def timed(item: Any) -> Any:
             __tracebackhide__ = True
             if isinstance(item, python_test) and not isinstance(item, of_unittest):
-                return plain(item)
+                return function(item)
             entered = enter(site)
             try:
                 result = function(item)
@@ -115,7 +124,7 @@ class SuiteTimer:
         else:
             journal.extend((duration_ns, (cpu_ns - duration_ns) << CPU_SHIFT))
 
-    def _fixture(self, plain: Function, function: Function) -> Any:
+    def _fixture(self, function: Function) -> Any:
         """Return `function` with what it sets up on record, and what that tears down."""
         nesting, sites_of = self._nesting, self._fixtures.sites
         enter = nesting.enter
@@ -124,7 +133,7 @@ class SuiteTimer:
             __tracebackhide__ = True
             sites = sites_of(fixturedef)
             if sites is None:
-                return plain(fixturedef, request)
+                return function(fixturedef, request)
             teardown = _Teardown(nesting, sites[1])
             fixturedef.addfinalizer(teardown.end)  # the first to be added is the last to be called
             entered, failed = enter(sites[0]), None
@@ -140,7 +149,7 @@ class SuiteTimer:
 
         return timed
 
-    def _collecting(self, _plain: Function, function: Function) -> Any:
+    def _collecting(self, function: Function) -> Any:
         """Return `function` with the collecting of each file on record."""
         enter = self._nesting.enter
 
@@ -166,7 +175,7 @@ class SuiteTimer:
         return self._recorder.bus.tree.site(EventKind.SECTION, "", name)
 
 
-_CONTAINING: dict[tuple[str, str], Callable[[SuiteTimer, Function, Function], Any]] = {
+_CONTAINING: dict[tuple[str, str], Callable[[SuiteTimer, Function], Any]] = {
     ("pytest_runtest_call", "_pytest.runner"): SuiteTimer._other_test,
     ("pytest_fixture_setup", "_pytest.fixtures"): SuiteTimer._fixture,
     ("pytest_make_collect_report", "_pytest.runner"): SuiteTimer._collecting,

@@ -53,6 +53,7 @@ def _performance(report: PerformanceReport) -> Iterator[Line]:
         yield ()
         flagged = {finding.plugin_id for finding in report.bottlenecks}
         yield from table(report.plugins, tuple(_cost_columns(report.plugins)), flagged)
+    yield from _processes([row for row in report.plugins if row.exact_count])
     yield from _hooks(report.hooks)
     if report.flame_graph.duration_ns:
         yield from _flames(report.flame_graph, report.observed_ns)
@@ -126,6 +127,22 @@ def _memory(row: AggregateMetrics) -> str:
     if peak is None:
         return "-"
     return f"{peak / 2**20:.0f}M" if peak < 10 * 2**30 else f"{peak / 2**30:.0f}G"
+
+
+def _processes(rows: Sequence[AggregateMetrics]) -> Iterator[Line]:
+    """Yield what ran elsewhere, and was measured there."""
+    if rows:
+        yield from section("In processes of their own, measured there (exact)")
+    for row in rows:
+        text = f"{printable(row.plugin_id, 30)}: {of(row.exact_count, 'execution')}"
+        if row.average_cpu_time_ns is not None:
+            text += f", CPU {duration(round(row.average_cpu_time_ns * row.sampled_count))}"
+        if row.peak_rss_bytes is not None:
+            text += f", peak {row.peak_rss_bytes / 2**20:.0f} MiB"
+        if row.exit_count:
+            text += f"; {count(row.exit_count)} ended the process"
+            text += f", the last with {printable(row.last_exit_status, 40)}"
+        yield from paragraph(text, "bad" if row.exit_count else "", indent=2)
 
 
 def _hooks(rows: Sequence[HookMetrics]) -> Iterator[Line]:

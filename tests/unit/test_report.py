@@ -38,10 +38,10 @@ from pluginhost.report import (
     decode,
     encode,
     json_schema,
-    ns_of_seconds,
     read_report,
     write_report,
 )
+from pluginhost.seconds import ns_of_seconds
 from pluginhost.series import Series
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "schemas"

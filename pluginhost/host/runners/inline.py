@@ -18,6 +18,10 @@ CANCELLING_S = 0.1
 """How long a cancelled execution may take to end by itself, in seconds."""
 
 
+MAX_OVERDUE = 8
+"""How many executions of a plugin may go on after their deadlines before it gets no more."""
+
+
 class InlineRunner:
     """Calls the implementation directly.
 
@@ -25,10 +29,19 @@ class InlineRunner:
     that overran goes on in the background, and `abandoned` names its threads that still run.
     """
 
-    def __init__(self, plugin_id: str, call: Callable[[Task], Any], *, is_async: bool) -> None:
+    def __init__(
+        self,
+        plugin_id: str,
+        call: Callable[[Task], Any],
+        *,
+        is_async: bool,
+        deadline: float | None = None,
+    ) -> None:
         self._plugin_id = plugin_id
         self._call = call
         self.is_async = is_async
+        self.deadline = deadline
+        self.elsewhere = deadline is not None and not is_async
         self._abandoned: list[threading.Thread] = []
         self._lock = threading.Lock()
         self.run: Callable[[Task], Any] = self._run_loop if is_async else call
@@ -48,6 +61,7 @@ class InlineRunner:
         """
         if self.is_async:
             self._refuse_in_loop()
+        self._refuse_more_overdue()
         outcome: list[Any] = []
         failure: list[BaseException] = []
 
@@ -81,7 +95,8 @@ class InlineRunner:
             raise failure.pop()  # not kept: its traceback leads back to this frame
         if outcome:
             return outcome.pop()
-        raise self._overran(task, "it goes on in the background and cannot be stopped")
+        where = f"the background, thread {thread.name!r}"
+        raise self._overran(task, f"it goes on in {where}, and cannot be stopped")
 
     async def arun(self, task: Task) -> Any:
         """Await the implementation; at the deadline it is cancelled.
@@ -130,6 +145,23 @@ class InlineRunner:
         with self._lock:
             self._forget_finished()
             self._abandoned.append(thread)
+
+    def _refuse_more_overdue(self) -> None:
+        """Refuse to start another thread while too many of them cannot be stopped."""
+        overdue = self.abandoned
+        if len(overdue) >= MAX_OVERDUE:
+            raise PluginStateError(
+                f"{len(overdue)} executions that overran their deadlines still go on",
+                plugin_id=self._plugin_id,
+                hook="execute",
+                remedy="it is executed again once one of them ends; in a process of its own"
+                " (runner 'process') they could be stopped",
+            )
+
+    def after_fork(self) -> None:
+        """Begin anew in a child process, where no other thread is."""
+        self._lock = threading.Lock()
+        self._abandoned = []
 
     def _forget_finished(self) -> None:
         self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]

@@ -17,7 +17,7 @@ from pluginhost.errors import (
     PluginHostError,
     PluginLoadError,
 )
-from pluginhost.host.manifest import PluginEntry
+from pluginhost.host.manifest import Limits, PluginEntry
 from pluginhost.printable import printable
 from pluginhost.report import PluginInfo, PluginState
 
@@ -35,6 +35,9 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     For a lock file: `root` is the file or folder of its own that holds its code, `entry` which
     object of it is the plugin, and `load_by(read)` imports it, getting each file's bytes from
     `read(path)`. Without a root, the files are those of the installed module `module_name`.
+    For a process of its own: the plugin is `attribute` (empty: the module itself) of the module, made
+    of the files at `root`, with `checked` rights, or else installed. A source that cannot say so
+    leaves `attribute` None.
     """
 
     info: PluginInfo
@@ -44,6 +47,10 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     root: Path | None = None
     entry: str = ""
     load_by: Callable[[Callable[[Path], bytes]], Any] | None = None
+    attribute: str | None = None
+    checked: bool = True
+    deadline: float | None = None
+    limits: Limits | None = None
 
 
 class PluginSource(Protocol):
@@ -64,6 +71,8 @@ def found_candidate(
     own_module: bool = False,
     root: Path | None = None,
     load_by: Callable[[Callable[[Path], bytes]], Any] | None = None,
+    attribute: str | None = None,
+    checked: bool = True,
     **known: str | None,
 ) -> Candidate:
     """Return the candidate that a manifest's entry describes; what it says wins over `known`.
@@ -90,6 +99,7 @@ def found_candidate(
         requires=entry.requires,
         after=entry.after,
         capabilities=entry.capabilities,
+        runner=entry.runner or "inline",
     )
     return Candidate(
         info=info,
@@ -99,6 +109,10 @@ def found_candidate(
         root=root,
         entry=known.get("object_name") or "",
         load_by=load_by,
+        attribute=attribute,
+        checked=checked,
+        deadline=entry.deadline,
+        limits=entry.limits,
     )
 
 

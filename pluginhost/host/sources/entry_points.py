@@ -78,6 +78,7 @@ def _candidate(point: EntryPoint, metadata: PackageMetadata) -> Candidate:
         source=KIND,
         location=point.value,
         module_name=module_name,
+        attribute=attribute,
         version=_field(metadata, "Version"),
         summary=_field(metadata, "Summary"),
         distribution=_field(metadata, "Name"),

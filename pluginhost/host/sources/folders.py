@@ -108,6 +108,8 @@ class FolderSource:
             own_module=True,
             root=unit,
             load_by=load_by,
+            attribute=claim.attribute,
+            checked=self._checked,
             object_name=f"{claim.unit}:{claim.attribute}",
         )
 

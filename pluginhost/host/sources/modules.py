@@ -34,5 +34,11 @@ def _candidate(name: str) -> Candidate:
         return plugin_object(import_installed(module_name, fresh=fresh), attribute)
 
     return found_candidate(
-        plugin_id, PluginEntry(), load, source=KIND, location=name, module_name=module_name
+        plugin_id,
+        PluginEntry(),
+        load,
+        source=KIND,
+        location=name,
+        module_name=module_name,
+        attribute=attribute,
     )

@@ -333,3 +333,15 @@ def test_looking_into_what_makes_no_sense_is_refused(
     assert result.exit_code != 0
     assert words in result.stderr
     assert result.stdout == ""
+
+
+def test_a_page_is_written(pluginhost: Run, plugin_folder: Any, tmp_path: Path) -> None:
+    """Beside the text; where it cannot be, nothing is run in vain."""
+    folder = plugin_folder({"a.py": WORKS})
+    file = tmp_path / "report.html"
+    result = pluginhost("run", "--source", folder, "--html", file)
+    assert result.exit_code == 0
+    assert file.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    result = pluginhost("run", "--source", folder, "--html", tmp_path / "no" / "such.html")
+    assert result.exit_code != 0
+    assert result.stdout == ""

@@ -1,0 +1,394 @@
+"""What comes of a profile: the section in the terminal, files, a baseline, and bad input."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from pluginhost.cli.lines import run_lines
+from pluginhost.comparison import compare
+from pluginhost.pytest_plugin.markdown import escaped
+from pluginhost.rendering import plain
+from pluginhost.report import read_report
+from pluginhost.suite import SuitePart
+
+SUITE = {
+    "conftest.py": """
+        import time, pytest
+        @pytest.fixture
+        def slow(): time.sleep(PAUSE)
+    """,
+    "test_a.py": """
+        import pytest
+        @pytest.mark.parametrize("n", range(12))
+        def test_a(n, slow): pass
+    """,
+}
+
+
+def suite(pause: float = 0.01) -> dict[str, str]:
+    return {**SUITE, "conftest.py": SUITE["conftest.py"].replace("PAUSE", str(pause))}
+
+
+def section_of(out: str) -> list[str]:
+    lines = out.splitlines()
+    start = next(n for n, line in enumerate(lines) if "where the time went" in line)
+    end = next(n for n, line in enumerate(lines) if "-v shows more" in line)
+    return lines[start : end + 1]
+
+
+def test_the_section_says_what_matters_in_25_lines(profiled) -> None:
+    """The answer comes first and adds up to 100 %, lines fit the terminal, the costly fixture is named."""
+    lines = section_of(profiled(suite()).out)
+    assert len(lines) <= 25
+    assert max(map(len, lines)) <= 80
+    shares = re.findall(r"(\d+) % ", " ".join(lines[1:4]))
+    assert sum(map(int, shares)) == 100
+    assert "unattributed" in " ".join(lines[1:4])
+    text = "\n".join(lines)
+    assert re.search(r"^fixture +slow \(conftest\.py\) +12 ", text, re.MULTILINE)
+    assert re.search(r'slow: set up 12 times.* -> scope="session"', text)
+
+
+def test_quiet_is_one_line_and_verbose_is_more(profiled) -> None:
+    """`-q` leaves the answer; `-v` has the parts, files, markers and notes."""
+    quiet = profiled(suite(), "-q").out
+    assert (
+        len([line for line in quiet.splitlines() if "unattributed" in line or "% tests" in line])
+        <= 1
+    )
+    assert "What to do" not in quiet
+    verbose = profiled(suite(), "-v").out
+    assert re.search(r"^in all .* 100\.0$", verbose, re.MULTILINE)
+    assert "marker parametrize: 12 tests" in verbose
+
+
+def test_without_being_asked_nothing_is_shown_or_imported(profiled) -> None:
+    """The options are there, and that is all."""
+    found = profiled({"test_a.py": "def test_a(): pass\n"}, profile=False)
+    assert found.code == 0
+    assert "where the time went" not in found.out
+
+
+@pytest.mark.parametrize(
+    ("ini", "arguments", "shown"),
+    [
+        pytest.param("plugin_profile = true", (), True, id="ini"),
+        pytest.param("addopts = --plugin-profile", (), True, id="addopts"),
+        pytest.param("addopts = --plugin-profile", ("--no-plugin-profile",), False, id="undone"),
+        pytest.param("plugin_profile = true", ("--no-plugin-profile",), False, id="ini undone"),
+        pytest.param("", ("-o", "plugin_profile=true"), True, id="override"),
+        pytest.param("", ("-k", "--plugin-profile"), False, id="value of another option"),
+    ],
+)
+def test_it_can_be_asked_for_in_every_way(profiled, ini, arguments, shown) -> None:
+    """Configuration files, `addopts`, overriding; and what only looks like it is not."""
+    files = {"pytest.ini": f"[pytest]\n{ini}\n", "test_a.py": "def test_a(): pass\n"}
+    found = profiled(files, *arguments, profile=False)
+    assert ("where the time went" in found.out) is shown
+
+
+def test_outcomes_and_exit_codes_are_those_without(profiled) -> None:
+    """All kinds of outcomes, with and without a profile."""
+    files = {
+        "test_a.py": """
+            import pytest
+            def test_passes(): pass
+            def test_fails(): assert 0
+            @pytest.mark.skip
+            def test_is_skipped(): pass
+            @pytest.mark.xfail
+            def test_is_expected_to_fail(): assert 0
+            @pytest.mark.xfail
+            def test_should_fail(): pass
+            @pytest.fixture
+            def broken(): raise ValueError
+            def test_errs(broken): pass
+            @pytest.fixture
+            def ends_badly():
+                yield
+                raise ValueError
+            def test_ends_badly(ends_badly): pass
+        """
+    }
+    bare, found = profiled(files, "-rA", profile=False), profiled(files, "-rA")
+    assert found.code == bare.code == 1
+    pattern = re.compile(r"^(?:PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS).*", re.MULTILINE)
+    assert sorted(pattern.findall(found.out)) == sorted(pattern.findall(bare.out))
+    assert found.outcomes() == {
+        "test_passes": "passed",
+        "test_fails": "failed",
+        "test_is_skipped": "skipped",
+        "test_is_expected_to_fail": "xfailed",
+        "test_should_fail": "xpassed",
+        "test_errs": "error",
+        "test_ends_badly": "error",
+    }
+
+
+def test_no_frame_of_ours_is_in_a_traceback(profiled) -> None:
+    """Neither of a failing test nor of a failing fixture, finalizer or import."""
+    files = {
+        "test_a.py": """
+            import pytest
+            def test_fails(): assert 0
+            @pytest.fixture
+            def broken():
+                raise ValueError
+            def test_errs(broken): pass
+            @pytest.fixture
+            def ends_badly():
+                yield
+                raise ValueError
+            def test_ends_badly(ends_badly): pass
+        """,
+        "test_b.py": "import nothing_there\n",
+        "test_c.py": "def broken(:\n",
+    }
+    out = profiled(files, "--continue-on-collection-errors").out
+    assert "pluginhost/" not in out.replace("plugin-profile", "")
+
+
+def test_the_json_follows_its_schema_and_can_be_read(profiled, tmp_path: Path) -> None:
+    """A report with the part `suite`, which `pluginhost report` reads as well."""
+    profiled(suite())
+    report = read_report(tmp_path / "profile.json")
+    assert report.suite is not None
+    assert report.suite.test_count == 12
+    assert (
+        json.loads((tmp_path / "profile.json").read_text())["suite"]["parts"][0]["part"] == "tests"
+    )
+
+
+def test_a_kept_run_can_be_shown_and_compared_again(profiled, tmp_path: Path) -> None:
+    """`pluginhost report` has the answer, `pluginhost compare` the fixtures and files."""
+    profiled(suite())
+    report = read_report(tmp_path / "profile.json")
+    assert "% unattributed" in plain(run_lines(report))
+    comparison = compare(report, report)
+    names = {change.plugin for change in comparison.costs}
+    assert {"fixture slow (conftest.py)", "file test_a.py"} <= names
+    assert "fixture slow (conftest.py):set up" in {each.plugin_id for each in comparison.changes}
+
+
+def test_a_page_on_request_has_no_markup_of_strangers(profiled, tmp_path: Path) -> None:
+    """HTML and speedscope come from the exporters, whatever tests are called."""
+    text = "import pytest\n@pytest.mark.parametrize('x', [1], ids=['<script>x'])\ndef test_a(x): pass\n"
+    options = (
+        f"--plugin-profile-html={tmp_path}/p.html",
+        f"--plugin-profile-speedscope={tmp_path}/p.s",
+    )
+    profiled({"test_a.py": text}, *options)
+    page = (tmp_path / "p.html").read_text()
+    assert page.lstrip().lower().startswith("<!doctype html")
+    assert "<script>x" not in page
+    assert "profiles" in json.loads((tmp_path / "p.s").read_text())
+
+
+def test_junit_properties_on_request(profiled, tmp_path: Path) -> None:
+    """The file of --junit-xml has the parts, and all that it has without us."""
+    profiled(suite(), f"--junit-xml={tmp_path}/j.xml", "--plugin-profile-junit")
+    root = ET.parse(tmp_path / "j.xml").getroot()
+    names = {each.get("name") for each in root.iter("property")}
+    assert {f"pluginhost.{part}_s" for part in SuitePart} <= names
+    assert len(list(root.iter("testcase"))) == 12
+
+
+def test_markdown_on_request_is_added_to_what_is_there(profiled, tmp_path: Path) -> None:
+    """The summary of a CI run has several authors; foreign text does not become markup."""
+    (tmp_path / "summary.md").write_text("# CI\n")
+    profiled(suite(), f"--plugin-profile-markdown={tmp_path}/summary.md")
+    text = (tmp_path / "summary.md").read_text()
+    assert text.startswith("# CI\n### Where the tests' time went")
+    assert "| fixture | slow |" in text
+    assert "<" not in escaped("<b>|`x`\n")
+
+
+def test_a_slower_fixture_is_named_and_fails_the_run(profiled, tmp_path: Path) -> None:
+    """With a baseline and a limit: exit code 1, one line that names the culprit."""
+    kept = f"{tmp_path}/base.json"
+    assert profiled(suite(0.01), f"--plugin-profile-save={kept}").code == 0
+    options = (f"--plugin-profile-baseline={kept}", "--plugin-profile-fail-over=10%")
+    same = profiled(suite(0.01), *options)
+    assert same.code == 0, same.out
+    assert "none is slower" in same.out
+    slower = profiled(suite(0.02), *options)
+    assert slower.code == 1
+    assert re.search(
+        r"^pluginhost: FAILED fixture slow \(conftest\.py\): .*p=", slower.out, re.MULTILINE
+    )
+    told = profiled(suite(0.02), options[0])
+    assert told.code == 0
+    assert "slower fixture slow" in told.out
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(None, "cannot be read", id="missing"),
+        pytest.param("{", "is not a report", id="truncated"),
+        pytest.param("\0\udcff", "is not a report", id="binary"),
+        pytest.param('{"schema_version": 99}', "schema version 99", id="version"),
+        pytest.param("other", "of another suite", id="another suite"),
+    ],
+)
+def test_a_bad_baseline_is_told_and_harms_nothing(profiled, tmp_path, content, words) -> None:
+    """Missing, truncated, of another version or another suite: pytest's own exit code stays."""
+    file = tmp_path / "base.json"
+    if content == "other":
+        profiled({"test_other.py": "def test_other(): pass\n"}, f"--plugin-profile-save={file}")
+        (tmp_path / "test_other.py").unlink()
+    elif content is not None:
+        file.write_bytes(content.encode("utf-8", "surrogateescape"))
+    options = (f"--plugin-profile-baseline={file}", "--plugin-profile-fail-over=10%")
+    found = profiled(suite(), *options)
+    assert found.code == 0
+    assert words in found.out
+    assert "12 passed" in found.out
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_tests(profiled, tmp_path: Path) -> None:
+    """A folder that is not there is a usage error, as it is for pytest's own options."""
+    found = profiled(suite(), f"--plugin-profile-markdown={tmp_path}/no/such/file")
+    assert found.code == 4
+    assert "choose a file in a folder that exists" in " ".join(found.out.split())
+
+
+def test_a_limit_that_is_none_is_a_usage_error(profiled) -> None:
+    """Of 0 %, of words: told before the tests."""
+    found = profiled(suite(), "--plugin-profile-fail-over=soon")
+    assert found.code == 4
+    assert "is no share of 1% or more" in found.out
+
+
+@pytest.mark.parametrize(
+    "name", ["\udcff", "\x1b[31mred", "a" * 10_000, "<script>", "ab\u202ecd"], ids=range(5)
+)
+def test_hostile_test_ids_are_made_safe(profiled, tmp_path: Path, name: str) -> None:
+    """Surrogates, escapes, 10,000 characters, HTML: nothing breaks, nothing is obeyed."""
+    text = f"""
+        import pytest, time
+        @pytest.mark.parametrize("x", [pytest.param(1, id={name!a})])
+        def test_a(x): time.sleep(0.05)
+    """
+    found = profiled({"test_a.py": text}, f"--plugin-profile-markdown={tmp_path}/m.md")
+    assert found.code == 0
+    assert found.suite.test_count == 1
+    assert len(found.suite.tests.ids[0]) <= 1000
+    assert "\x1b[31m" not in "\n".join(section_of(found.out))
+    assert "<script>" not in (tmp_path / "m.md").read_text()
+
+
+def test_a_broken_conftest_is_pytests_own_error(profiled) -> None:
+    """The message and the exit code are those without us."""
+    files = {"conftest.py": "import nothing_there\n", "test_a.py": "def test_a(): pass\n"}
+    bare, found = profiled(files, profile=False), profiled(files)
+    assert found.code == bare.code == 4
+    assert "nothing_there" in found.out
+    assert "pluginhost/" not in found.out
+
+
+def test_a_plugin_that_raises_in_configure_is_pytests_own_error(profiled) -> None:
+    """It ends as without us, and nothing of ours stays behind."""
+    files = {
+        "conftest.py": "def pytest_configure(config): raise ValueError('broken')\n",
+        "test_a.py": "def test_a(): pass\n",
+    }
+    bare, found = profiled(files, profile=False), profiled(files)
+    assert found.code == bare.code != 0
+    assert "ValueError: broken" in bare.out
+    assert "ValueError: broken" in found.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ended", "code"),
+    [
+        pytest.param(("-x",), "stopping after 1 failures", 1, id="-x"),
+        pytest.param(("-k", "ctrl_c"), "interrupted", 2, id="Ctrl-C"),
+        pytest.param(("--collect-only",), "finished", 0, id="collect only"),
+        pytest.param(("-k", "nothing"), "finished", 5, id="no tests"),
+        pytest.param(("-k", "exits"), "interrupted", 7, id="pytest.exit"),
+    ],
+)
+def test_sessions_that_end_early_have_a_profile(profiled, arguments, ended, code) -> None:
+    """It says what ended them, and the exit code stays."""
+    files = {
+        "test_a.py": """
+            import pytest
+            def test_fails(): assert 0
+            def test_ctrl_c(): raise KeyboardInterrupt
+            def test_exits(): pytest.exit("enough", returncode=7)
+        """
+    }
+    found = profiled(files, *arguments)
+    assert found.code == code
+    assert found.suite.ended == ended
+    assert sum(each.self_ns for each in found.suite.parts) == found.suite.wall_ns
+
+
+def test_an_internal_error_is_shown_as_ever(profiled) -> None:
+    """The profile says what ended the session."""
+    files = {
+        "conftest.py": "def pytest_runtest_logfinish(): raise RuntimeError('inside')\n",
+        "test_a.py": "def test_a(): pass\n",
+    }
+    found = profiled(files)
+    assert found.code == 3
+    assert "INTERNALERROR> RuntimeError: inside" in found.out
+    assert found.suite.ended == "internal error"
+
+
+def test_memory_at_the_end_of_each_test(profiled) -> None:
+    """The resident set on request, and what Python had allocated."""
+    files = {
+        "test_a.py": "def test_a(): b = bytearray(30_000_000); b[::4096] = bytes(len(b[::4096]))\n"
+    }
+    rss = profiled(files, "--plugin-profile-memory=rss").suite
+    assert rss.memory == "rss"
+    assert rss.tests.rss_bytes[0] > 1_000_000
+    exact = profiled(files, "--plugin-profile-memory=exact").suite
+    assert exact.tests.peak_bytes[0] >= 30_000_000
+    assert exact.tests.kept_bytes[0] < 30_000_000
+
+
+def test_wall_only_reads_no_cpu_clock(profiled) -> None:
+    """Then nothing claims to know what waits."""
+    found = profiled(suite(), "--plugin-profile-wall-only")
+    assert found.suite.tests.cpu_ns == ()
+    assert all(each.cpu_ns is None for each in found.suite.parts)
+
+
+def test_a_session_within_a_test_is_part_of_that_test(profiled) -> None:
+    """An inner run is not recorded, and all that it does is the outer test's."""
+    found = profiled(
+        {
+            "test_outer.py": """
+                import pytest, sys
+                def test_outer(tmp_path):
+                    (tmp_path / "test_inner.py").write_text(
+                        "import time\\ndef test_inner(): time.sleep(0.03)\\n"
+                    )
+                    words = [f"--rootdir={tmp_path}", "-p", "no:cacheprovider", "-p", "no:randomly"]
+                    assert pytest.main([*words, str(tmp_path)]) == 0
+            """
+        }
+    )
+    assert found.code == 0
+    assert found.suite.test_count == 1
+    assert found.test("test_outer")["self_ns"] >= 30_000_000
+
+
+def test_nothing_of_it_stays_behind(profiled) -> None:
+    """pytest's functions and Python's import machinery are what they were."""
+    import sys
+
+    from _pytest.assertion import rewrite
+
+    machinery = sys.modules["_frozen_importlib"]
+    before = rewrite._rewrite_test, rewrite._read_pyc, machinery._find_and_load
+    profiled(suite())
+    assert (rewrite._rewrite_test, rewrite._read_pyc, machinery._find_and_load) == before
