@@ -124,6 +124,15 @@ def test_files_are_written(profile: Profile, tmp_path: Path) -> None:
     assert again.stdout == (tmp_path / "text.txt").read_text()
 
 
+def test_a_page_is_written(profile: Profile, tmp_path: Path) -> None:
+    """That needs nothing else, about the program that was run."""
+    done = profile("--html", "page.html", "--", "shop.py")
+    assert done.returncode == 0
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert "shop.py" in page
+
+
 def test_the_nesting_is_written_for_speedscope(profile: Profile, tmp_path: Path) -> None:
     """Whole paths of calls with their self times, which add up to the run."""
     done = profile("--speedscope", "nested.json", "--json", "all.json", "--", "shop.py")
