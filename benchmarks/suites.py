@@ -15,7 +15,8 @@ from pluginhost.launcher.plan import plan_of
 from pluginhost.launcher.running import costs, observed
 from tests.proof.environments import environment, source_of
 
-NEEDED = ("jinja2==3.1.6", "pytest==9.0.2", "trio==0.32.0")
+SUITE = "jinja2==3.1.6"
+NEEDED = (SUITE, "pytest==9.0.2", "trio==0.32.0")
 _QUIET = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist")
 
 
@@ -33,10 +34,14 @@ def real_suite(rounds: int) -> list[Goal]:
     """The 909 tests of Jinja2's source distribution, in an environment of their own."""
     if rounds < 50:
         return []
-    env = environment("jinja2", NEEDED)
-    words = [env.python, "-m", "pytest", *_QUIET]
-    folder = str(source_of("jinja2==3.1.6"))
-    return _goals("pytest, Jinja2's 909 tests", words, folder, rounds, asked=1.12)
+    python, folder = jinja2_suite()
+    words = [str(python), "-m", "pytest", *_QUIET]
+    return _goals("pytest, Jinja2's 909 tests", words, str(folder), rounds, asked=1.12)
+
+
+def jinja2_suite() -> tuple[Path, Path]:
+    """Return the Python of an environment for Jinja2's tests, and their folder; kept for later."""
+    return Path(environment("jinja2", NEEDED).python), source_of(SUITE)
 
 
 def _goals(
