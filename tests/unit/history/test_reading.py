@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,20 @@ def recorded(place: Place, report_of: Make, levels: Sequence[float], **options: 
         )
 
 
-@pytest.fixture
-def slower(place: Place, report_of: Make) -> Place:
-    """A history of 20 runs, in the second half of which `words` is 30 % slower."""
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory, report_of: Make) -> Path:
+    """The file of a history of 20 runs, in the second half of which `words` is 30 % slower."""
+    place = place_of(tmp_path_factory.mktemp("original") / "history.sqlite")
     recorded(place, report_of, [MS * (1 + 0.01 * (n % 3)) for n in range(10)] + [1.3 * MS] * 10)
+    assert place.file is not None
+    return place.file
+
+
+@pytest.fixture
+def slower(place: Place, original: Path) -> Place:
+    """A copy of that history."""
+    assert place.file is not None
+    shutil.copy(original, place.file)
     return place
 
 
