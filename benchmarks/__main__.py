@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 
-from benchmarks import events, executions, startup, suites, taps
+from benchmarks import events, executions, startup, suite_profile, suites, taps
 from benchmarks.goals import Goal, table
 
 
@@ -37,6 +37,8 @@ def main() -> int:
         "tap off": lambda: taps.off(rounds),
         "empty tests": lambda: suites.empty_tests(rounds),
         "real suite": lambda: suites.real_suite(rounds),
+        "pytest plugin": lambda: suite_profile.marginal(rounds),
+        "pytest plugin on a real suite": lambda: suite_profile.real(rounds),
         "command line": lambda: startup.command_line(3 if options.short else 20),
     }
     goals: list[Goal] = []

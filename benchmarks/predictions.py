@@ -6,21 +6,23 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pluginhost.costs import CostReport, Verification
+from pluginhost.costs import PluginCost, Verification
 from pluginhost.figures import duration
 from pluginhost.launcher.plan import Plan, plan_of
-from pluginhost.launcher.running import Outcome, costs, observed
-from pluginhost.launcher.verifying import verified
+from pluginhost.launcher.running import Outcome, costs, observed, unobserved
+from pluginhost.launcher.verifying import arms_of, verification_of
 from tests.proof.applications import APPLICATIONS, REQUIREMENTS
 from tests.proof.environments import environment
 
 ROUNDS = 10
+_OBSERVED = 5
 TESTS = 200
 NOTABLE = 0.02
 """Of the run: what a plugin must cost to be verified."""
@@ -45,7 +47,7 @@ SUITE = (
 def main() -> int:
     """Verify the costly plugins of two programs, print the table, and fail if a prediction did."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
-    print(f"{rounds} pairs of runs each, wall time; the interval is that of the saving\n")
+    print(f"{rounds} pairs of runs each, all by CPU time; the interval is that of the saving\n")
     print(f"{'plugin':<18}{'of run':>7}{'predicted':>11}{'saved':>9}  {'95 % interval':<20}")
     found = [*_of_pytest(rounds), *_of_kedro(rounds)]
     agreeing = sum(each.agrees is True for each in found)
@@ -94,15 +96,15 @@ def _folder(files: Mapping[str, str], variables: Mapping[str, str]) -> Iterator[
 
 
 def _verifications(words: Sequence[str], rounds: int) -> Iterator[Verification]:
-    """Verify every plugin that is predicted to save enough."""
+    """Verify every plugin that is predicted to save enough by the quietest of some runs."""
     plan = plan_of(words)
     _quietly(plan)  # leaves byte code
-    outcome = _quietly(plan)
+    outcome = min((_quietly(plan) for _ in range(_OBSERVED)), key=lambda each: each.wall_ns)
     report = costs(plan, outcome)
     for row in report.plugins:
         share = (row.saving_ns or 0) / report.wall_ns
         if share >= NOTABLE and row.remedy is not None:
-            yield _line(_verification(plan, outcome, report, row.name, rounds), share)
+            yield _line(_verification(plan, outcome, row, rounds), share)
 
 
 def _quietly(plan: Plan) -> Outcome:
@@ -119,13 +121,26 @@ def _quietly(plan: Plan) -> Outcome:
         os.close(nowhere)
 
 
-def _verification(
-    plan: Plan, outcome: Outcome, report: CostReport, name: str, rounds: int
-) -> Verification:
-    found = verified(plan, outcome, report, name, rounds=rounds, progress=lambda _n, _of: None)
-    for doubt in found.doubts:
-        print(f"  ! {doubt}")
-    return found.verification
+def _verification(plan: Plan, outcome: Outcome, row: PluginCost, rounds: int) -> Verification:
+    """Return what `rounds` pairs of runs say, by CPU time, which a busy machine changes little."""
+    arms = arms_of(plan, row, outcome.captures)
+    used_ns: tuple[list[int], list[int]] = [], []
+    for number in range(2 * rounds):
+        arm = number % 2 ^ number // 2 % 2  # with, without; without, with; ...
+        before_ns = _children_cpu_ns()
+        if arm == 0:
+            unobserved(arms.with_words, blocked=arms.with_blocked)
+        else:
+            unobserved(arms.without_words, blocked=arms.without_blocked)
+        used_ns[arm].append(_children_cpu_ns() - before_ns)
+    with_ns, without_ns = map(tuple, used_ns)
+    predicted_ns = round((row.saving_ns or 0) * (row.cpu_ns or 0) / (row.self_ns or 1))
+    return verification_of(row.name, arms.method, with_ns, without_ns, predicted_ns)
+
+
+def _children_cpu_ns() -> int:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return round((used.ru_utime + used.ru_stime) * 1e9)
 
 
 def _line(found: Verification, share: float) -> Verification:

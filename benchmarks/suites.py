@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
-import venv
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -15,11 +13,10 @@ from statistics import median
 from benchmarks.goals import Goal
 from pluginhost.launcher.plan import plan_of
 from pluginhost.launcher.running import costs, observed
+from tests.proof.environments import environment, source_of
 
-ROOT = Path(__file__).parents[1]
-CACHE = ROOT / ".cache" / "benchmarks"
 SUITE = "jinja2==3.1.6"
-NEEDED = ("pytest==9.0.2", "markupsafe==3.0.3", "trio==0.32.0")
+NEEDED = (SUITE, "pytest==9.0.2", "trio==0.32.0")
 _QUIET = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist")
 
 
@@ -37,9 +34,14 @@ def real_suite(rounds: int) -> list[Goal]:
     """The 909 tests of Jinja2's source distribution, in an environment of their own."""
     if rounds < 50:
         return []
-    python, folder = _environment()
+    python, folder = jinja2_suite()
     words = [str(python), "-m", "pytest", *_QUIET]
     return _goals("pytest, Jinja2's 909 tests", words, str(folder), rounds, asked=1.12)
+
+
+def jinja2_suite() -> tuple[Path, Path]:
+    """Return the Python of an environment for Jinja2's tests, and their folder; kept for later."""
+    return Path(environment("jinja2", NEEDED).python), source_of(SUITE)
 
 
 def _goals(
@@ -114,33 +116,3 @@ def _unattributed(words: Sequence[str]) -> float:
         os.dup2(saved, 1)
         os.close(saved)
     return report.unattributed_ns / report.wall_ns
-
-
-def _environment() -> tuple[Path, Path]:
-    """Return the Python of an environment for the suite, and the suite's folder; kept for later."""
-    folder = CACHE / SUITE.replace("==", "-")
-    home = CACHE / "environment"
-    python = home / "bin" / "python"
-    if not (home / "ready").exists():
-        venv.create(home, with_pip=True, clear=True)
-        pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        subprocess.run([*pip, *NEEDED, str(ROOT)], check=True)
-        (home / "ready").touch()
-    if not folder.exists():
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "-q",
-            "--no-deps",
-            "--no-binary",
-            ":all:",
-        ]
-        subprocess.run([*command, "-d", str(CACHE), SUITE], check=True)
-        with tarfile.open(next(CACHE.glob("jinja2-*.tar.gz"))) as archive:
-            archive.extractall(CACHE, filter="data")
-        subprocess.run(
-            [str(python), "-m", "pip", "install", "-q", "--no-deps", str(folder)], check=True
-        )
-    return python, folder

@@ -12,6 +12,7 @@ from pluginhost.rendering import (
     analytics_lines,
     cost_lines,
     performance_lines,
+    suite_lines,
     verification_lines,
 )
 from pluginhost.rendering.series import anomaly_lines, course_lines
@@ -69,6 +70,9 @@ def nothing_found_lines(where: str) -> Iterator[Line]:
 def run_lines(report: Report) -> Iterator[Line]:
     """Yield all of a run: what it cost, how plugins were used, which were not loaded."""
     if report.costs is not None:
+        if report.suite is not None:
+            yield from suite_lines(report.costs, report.suite, verbosity=1)
+            yield ()
         yield from cost_lines(report.costs)
     if report.verification is not None:
         yield from verification_lines(report.verification)

@@ -76,6 +76,9 @@ if TYPE_CHECKING:
     "--json", "json_file", type=FILE, metavar="FILE", help="Write the report as JSON, too."
 )
 @click.option(
+    "--html", type=FILE, metavar="FILE", help="Write the report as a page that needs nothing else."
+)
+@click.option(
     "--speedscope",
     type=FILE,
     metavar="FILE",
@@ -96,6 +99,7 @@ def command(
     save: str | None,
     history: str | None,
     json_file: str | None,
+    html: str | None,
     speedscope: str | None,
 ) -> None:
     """Run any program on pluggy, and report what its plugins cost.
@@ -114,7 +118,7 @@ def command(
     from pluginhost.launcher.plan import plan_of
     from pluginhost.launcher.running import observed
 
-    for file in {output, save, json_file, speedscope} - {None}:
+    for file in {output, save, json_file, html, speedscope} - {None}:
         check_writable(str(file))
     place = _place(history) if history is not None else None
     words = program if module is None else ("-m", module, *program)
@@ -133,7 +137,7 @@ def command(
         finally:
             if place is not None:
                 report = _recorded(report, place, output)
-            _write(report, save, json_file, speedscope)
+            _write(report, save, json_file, html=html, speedscope=speedscope)
     else:
         for text in outcome.missing:
             click.echo(f"Error: {text}", err=True)
@@ -242,17 +246,19 @@ def _recorded(report: Report, place: Place, output: str | None) -> Report:
     return report
 
 
-def _write(report: Report, save: str | None, json_file: str | None, speedscope: str | None) -> None:
+def _write(report: Report, *files: str | None, **exported: str | None) -> None:
+    """Save the report in files, and in others what their names say: html, speedscope."""
     from pluginhost.report import write_report
 
-    for file in (save, json_file):
+    for file in files:
         if file is not None:
             write_report(report, file)
-    if speedscope is not None:
-        from pluginhost.exporters import export
-        from pluginhost.saving import write_file
+    for format_name, file in exported.items():
+        if file is not None:
+            from pluginhost.exporters import export
+            from pluginhost.saving import write_file
 
-        write_file(export("speedscope", report), speedscope)
+            write_file(export(format_name, report), file)
 
 
 def _end_as(outcome: Outcome) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
+from pluginhost.exporters.suite_rows import suite_rows
 from pluginhost.exporters.view import Row, view_of
 from pluginhost.report import Report
 
@@ -18,11 +19,13 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "＝", "＋", "－", "＠
 
 
 def csv_text(report: Report) -> str:
-    """Return a header and one row for each of the view's rows."""
+    """Return a header and one row for each of the view's rows; of a test suite, also for its parts."""
     out = io.StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_MINIMAL)
     writer.writerow(COLUMNS)
     writer.writerows(_cells(row) for row in view_of(report).rows)
+    if report.suite is not None:
+        writer.writerows(_cells(row) for row in suite_rows(report.suite))
     return out.getvalue()
 
 

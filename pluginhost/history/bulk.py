@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from struct import Struct
 from typing import Any
@@ -14,11 +14,14 @@ from pluginhost.history.rows import Rows
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
 _CODES = {"q": 8, "i": 4, "h": 2}
-_PIECE = 262_144
+_PIECE = 2_000
 
 
-def insert_occurrences(connection: Connection, rows: Rows) -> None:
-    """Insert all occurrences with their readings; a row that is there already is an error."""
+def insert_occurrences(connection: Connection, rows: Rows, meanwhile: Callable[[], None]) -> None:
+    """Insert all occurrences with their readings; a row that is there already is an error.
+
+    `meanwhile` is called once, while a server is about it; it may not use the connection.
+    """
     columns: tuple[Sequence[int], ...] = (
         rows.ids,
         rows.sites,
@@ -26,13 +29,17 @@ def insert_occurrences(connection: Connection, rows: Rows) -> None:
         rows.durations_ns,
         rows.statuses,
     )
-    insert(connection, "occurrences", "qiqqh", columns)
+    insert(connection, "occurrences", "qiqqh", columns, meanwhile)
     if rows.readings:
         insert(connection, "readings", "qqqqh", tuple(zip(*rows.readings, strict=True)))
 
 
 def insert(
-    connection: Connection, table: str, types: str, columns: Sequence[Sequence[int]]
+    connection: Connection,
+    table: str,
+    types: str,
+    columns: Sequence[Sequence[int]],
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
     """Insert columns of integers into all columns of a table, in order; `types` as `struct` has them."""
     cursor: Any
@@ -42,18 +49,24 @@ def insert(
         statement = f"INSERT INTO {table} VALUES ({marks})"  # noqa: S608  # the names are ours
         # By the driver itself, which takes rows as they are made and keeps none.
         driver.executemany(statement, zip(*columns, strict=True)).close()
+        meanwhile()
         return
     with driver.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN (FORMAT BINARY)") as copy:
         for piece in copy_pieces(types, columns):
             copy.write(piece)
+        meanwhile()
 
 
-def copy_pieces(types: str, columns: Sequence[Iterable[int]]) -> Iterable[bytes]:
-    """Yield PostgreSQL's binary COPY format: a count of fields, then the size and value of each."""
+def copy_pieces(types: str, columns: Sequence[Sequence[int]]) -> Iterable[bytes]:
+    """Yield PostgreSQL's binary COPY format: a count of fields, then the size and value of each.
+
+    In pieces, so that the server works on one while the next is made.
+    """
     pack = Struct("!h" + "".join(f"i{code}" for code in types)).pack
-    fields: list[Iterable[int]] = [repeat(len(types))]
-    for code, column in zip(types, columns, strict=True):
-        fields += [repeat(_CODES[code]), column]
-    whole = b"".join((_HEADER, *map(pack, *fields), _TRAILER))
-    for start in range(0, len(whole), _PIECE):
-        yield whole[start : start + _PIECE]
+    yield _HEADER
+    for start in range(0, len(columns[0]), _PIECE):
+        fields: list[Iterable[int]] = [repeat(len(types))]
+        for code, column in zip(types, columns, strict=True):
+            fields += [repeat(_CODES[code]), column[start : start + _PIECE]]
+        yield b"".join(map(pack, *fields))
+    yield _TRAILER

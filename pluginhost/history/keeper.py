@@ -22,7 +22,9 @@ from pluginhost.report import PluginInfo
 from pluginhost.series import Anomaly
 from pluginhost.subscription import PATIENCE_S, Subscription, warn
 
-BATCH = 20_000
+BATCH, SERVER_BATCH = 20_000, 50_000
+"""How many occurrences at most one transaction writes: into a file, and into a server."""
+
 MAX_PENDING = 200_000
 INTERVAL_S = 0.5
 
@@ -49,14 +51,14 @@ class HistoryKeeper:
         plugins: Callable[[], Iterable[PluginInfo]] | None = None,
         anomalies: Callable[[], Iterable[Anomaly]] | None = None,
         retention: Retention | None = None,
-        batch: int = BATCH,
+        batch: int | None = None,
         interval_s: float = INTERVAL_S,
         max_pending: int = MAX_PENDING,
         mode: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        if batch < 1 or max_pending < 1 or not interval_s > 0:
+        if (batch is not None and batch < 1) or max_pending < 1 or not interval_s > 0:
             raise InvalidValueError("a keeper needs a batch, a bound and an interval above zero")
         self.place = where if isinstance(where, Place) else place_of(where)
         self.label = label
@@ -70,7 +72,8 @@ class HistoryKeeper:
         )
         self._plugins = plugins
         self._anomalies = anomalies
-        self._batch = batch
+        own = BATCH if self.place.file is not None else SERVER_BATCH
+        self._batch = own if batch is None else batch
         self._interval_s = interval_s
         self._max_pending = max_pending
         self._clock = clock
@@ -140,8 +143,8 @@ class HistoryKeeper:
             target = self._received
         while True:
             with self._lock:
-                if self._kept + self._lost.total() >= target or self._thread is None:
-                    return self._pending == 0
+                if self._kept + self._lost.total() >= target:
+                    return True
             if self._clock() >= end:
                 return False
             self._bell.set()

@@ -238,6 +238,7 @@ class Reserve:
 
     def __init__(self, file: Path) -> None:
         self._file = file.with_name(file.name + ".reserve")
+        self._size = 0
 
     def take(self) -> None:
         """Occupy the room, if there is plenty of it."""
@@ -245,9 +246,11 @@ class Reserve:
             if self._file.exists():
                 return
             stat = os.statvfs(self._file.parent)
-            size = min(_RESERVE_BYTES, stat.f_bavail * stat.f_frsize // _SHARE)
-            if size >= stat.f_frsize:
-                self._file.write_bytes(bytes(size))
+            free = stat.f_bavail * stat.f_frsize
+            # As much as the first time: on a disk that is full, there is only what was given up.
+            self._size = self._size or min(_RESERVE_BYTES, free // _SHARE)
+            if stat.f_frsize <= self._size <= free:
+                self._file.write_bytes(bytes(self._size))
 
     def give_up(self) -> bool:
         """Free the room; return whether there was any."""

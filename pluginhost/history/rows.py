@@ -29,16 +29,15 @@ class Rows(NamedTuple):
     statuses: list[int]
     details: list[tuple[int, str | None, str | None, str | None, str | None]]
     readings: list[tuple[int, int, int, int, int]]
-    cells: dict[tuple[int, int], Cell]
 
 
 def rows_of(
     batches: Sequence[EventBatch], run: int, first: int, site_of: Mapping[CallPath, int]
 ) -> Rows:
-    """Return the rows of `batches`, numbered from `first` within the run; cells by (site, minute)."""
+    """Return the rows of `batches`, numbered from `first` within the run."""
     begin = (run << SEQUENCE_BITS) + first
     count = sum(batch.occurrences for batch in batches)
-    rows = Rows(range(begin, begin + count), [], [], [], [], [], [], {})
+    rows = Rows(range(begin, begin + count), [], [], [], [], [], [])
     for batch in batches:
         start = begin + len(rows.sites)
         rows.sites.extend(map(site_of.__getitem__, batch.paths))
@@ -48,17 +47,24 @@ def rows_of(
         rows.statuses.extend([0] * batch.occurrences)
         for position in batch.carrying:
             _take(batch.extras[position], rows, start + position, start + position - begin)
-    for path, minute, cell in minutes_of(batches):
-        key = site_of[path], minute
-        known = rows.cells.get(key)
-        if known is None:
-            rows.cells[key] = cell
-        else:
-            known.add(cell)
     for column in (rows.ends_ns, rows.durations_ns):
         if column and (max(column) >= 2**63 or min(column) < -(2**63)):
             column[:] = map(stored_count, column)
     return rows
+
+
+def cells_of(
+    batches: Sequence[EventBatch], site_of: Mapping[CallPath, int]
+) -> dict[tuple[int, int], Cell]:
+    """Return what `batches` add up to, by (site, minute)."""
+    cells: dict[tuple[int, int], Cell] = {}
+    for path, minute, cell in minutes_of(batches):
+        known = cells.get((site_of[path], minute))
+        if known is None:
+            cells[site_of[path], minute] = cell
+        else:
+            known.add(cell)
+    return cells
 
 
 def _take(extra: Extra, rows: Rows, number: int, position: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Table, delete, insert, select, update
@@ -107,16 +107,19 @@ class Store:
             query = select(OCCURRENCES.c.id).where(OCCURRENCES.c.id == occurrence)
             return self.connection.execute(query).scalar() is not None
 
-    def write(
-        self, run: int, rows: Rows, cells: Mapping[Key, Cell], lost: Mapping[str, int]
-    ) -> None:
-        """Write occurrences and the cells they have changed; to be called within a transaction."""
-        insert_occurrences(self.connection, rows)
+    def write(self, rows: Rows, meanwhile: Callable[[], None]) -> None:
+        """Write occurrences, within a transaction; see `insert_occurrences`."""
+        insert_occurrences(self.connection, rows, meanwhile)
         if rows.details:
             names = ("id", "error_type", "error_message", "metadata", "task")
             self.connection.execute(
                 insert(DETAILS), [dict(zip(names, row, strict=True)) for row in rows.details]
             )
+
+    def roll_up(
+        self, run: int, rows: Rows, cells: Mapping[Key, Cell], lost: Mapping[str, int]
+    ) -> None:
+        """Write the cells that occurrences have changed, within the same transaction."""
         write_cells(self.connection, run, cells)
         counted = RUNS.c.occurrences + len(rows.ids)
         self._update_run(run, lost, occurrences=counted, last_ns=max(rows.ends_ns))

@@ -14,7 +14,7 @@ from pluginhost.history.quarantine import identity_of, quarantine
 from pluginhost.history.records import RunLabel
 from pluginhost.history.retention import Forgetter, Reserve, Retention
 from pluginhost.history.rollups import Key, RollUps
-from pluginhost.history.rows import rows_of
+from pluginhost.history.rows import cells_of, rows_of
 from pluginhost.history.store import Store
 from pluginhost.history.tables import SEQUENCE_BITS
 from pluginhost.history.troubles import Trouble, trouble_of, words_of
@@ -142,16 +142,18 @@ class Writer:
     def _write(self, batches: list[EventBatch], lost: Mapping[str, int]) -> None:
         store = self._store
         assert store is not None
-        new = {path for b in batches for path in {g.path for g in b.groups} - self._sites.keys()}
+        new = {path for b in batches for path in set(b.paths)} - self._sites.keys()
         if new:
             keys = {p: (p.site.plugin_id, p.site.kind.value, p.site.hook) for p in new}
             ids = store.site_ids(keys.values())
             self._sites |= {path: ids[key] for path, key in keys.items()}
         rows = rows_of(batches, self._run, self._sequence, self._sites)
+        minutes: dict[tuple[int, int], Cell] = {}
         connection = store.connection
         with connection.begin():
-            self._grown = self._rollups.grown(connection, self._run, rows.cells)
-            store.write(self._run, rows, self._grown, lost)
+            store.write(rows, lambda: minutes.update(cells_of(batches, self._sites)))
+            self._grown = self._rollups.grown(connection, self._run, minutes)
+            store.roll_up(self._run, rows, self._grown, lost)
             self.in_doubt = batches  # from here on, an error does not mean that it is not there
 
     def _is_there(self) -> bool:

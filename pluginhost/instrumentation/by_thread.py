@@ -22,7 +22,7 @@ from pluginhost.instrumentation.calls import PLAIN, Function, passes_on
 from pluginhost.instrumentation.failures import failure_of
 from pluginhost.instrumentation.readings import ThreadCpu
 
-FLUSH_INTERVAL_NS = 50_000_000
+FLUSH_INTERVAL_NS = 250_000_000
 
 DUE, OFFSET, PATH, FLUSH_DUE = range(4)
 

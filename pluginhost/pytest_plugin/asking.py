@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE: pytest would compile the module a second time, to rewrite a
 
 import os
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 ON, OFF = "--plugin-profile", "--no-plugin-profile"
@@ -39,18 +40,30 @@ FLAGS = {
 }
 
 
-def is_wanted(config: Any) -> bool:
-    """Whether the command line, PYTEST_ADDOPTS or a configuration file asks for a profile.
+def ini_of(name: str) -> str:
+    """Return the key of the configuration file that stands for an option."""
+    return f"plugin_profile_{name.replace('-', '_')}"
+
+
+def option_of(ini: str) -> str:
+    """Return the option that a key of the configuration file stands for."""
+    return f"--{ini.replace('_', '-')}"
+
+
+def words_of(config: Any) -> list[str]:
+    """Return all words that pytest is given: from the environment, the configuration, the line."""
+    words = [*shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), *config.getini("addopts")]
+    return [*words, *map(str, config.invocation_params.args)]
+
+
+def is_wanted(config: Any, words: Sequence[str]) -> bool:
+    """Whether the words that pytest is given, or a configuration file, ask for a profile.
 
     A process that runs tests for another has its options before they are parsed.
     """
-    if hasattr(config, "workerinput") or "plugin_profile" in vars(config.option):
-        handed = vars(config.option).get("plugin_profile")
-        if handed:
-            return True
-    words = [*shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), *config.getini("addopts")]
-    words += map(str, config.invocation_params.args)
+    if vars(config.option).get("plugin_profile"):
+        return True
     found = [word for word in words if word.startswith((ON, OFF))]
-    if OFF in found and found[-1] == OFF:
+    if found and found[-1] == OFF:
         return False
     return bool(found) or bool(config.getini("plugin_profile"))

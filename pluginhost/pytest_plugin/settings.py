@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pluginhost.pytest_plugin.asking import FILES, FLAGS, VALUES, is_wanted
+from pluginhost.pytest_plugin.asking import FILES, FLAGS, VALUES, ini_of, is_wanted, words_of
 
 
 class Settings:
@@ -40,8 +40,8 @@ class Settings:
         known = vars(early_config.known_args_namespace)
         if known.get("plugin_profile"):
             return True
-        values = [known.get(_dest(name)) for name in (*FILES, *VALUES, *FLAGS)]
-        return is_wanted(early_config) and (
+        values = [known.get(ini_of(name)) for name in (*FILES, *VALUES, *FLAGS)]
+        return is_wanted(early_config, words_of(early_config)) and (
             any(values) or bool(early_config.getini("plugin_profile"))
         )
 
@@ -66,13 +66,15 @@ class Settings:
 
     def value(self, name: str) -> str | None:
         """Return what an option is set to, None if it is not."""
-        found = getattr(self._config.option, _dest(name), None) or self._config.getini(_ini(name))
+        found = getattr(self._config.option, ini_of(name), None) or self._config.getini(
+            ini_of(name)
+        )
         return str(found) if found else None
 
     def flag(self, name: str) -> bool:
         """Whether an option is set that has no value."""
         return bool(
-            getattr(self._config.option, _dest(name), False) or self._config.getini(_ini(name))
+            getattr(self._config.option, ini_of(name), False) or self._config.getini(ini_of(name))
         )
 
     def fail_over(self) -> float | None:
@@ -94,26 +96,14 @@ class Settings:
     def _early(self, name: str) -> Any:
         """Return the value of an option from the words themselves, or the configuration file."""
         option = f"--plugin-profile-{name}"
-        found = vars(self._config.option).get(_dest(name))
+        found = vars(self._config.option).get(ini_of(name))
         for word, following in self._words():
             if word == option:
                 found = following if name in VALUES else True
             elif word.startswith(f"{option}="):
                 found = word.partition("=")[2]
-        return found or self._config.getini(_ini(name))
+        return found or self._config.getini(ini_of(name))
 
     def _words(self) -> list[tuple[str, str]]:
-        import os
-        import shlex
-
-        words = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
-        words += [*self._config.getini("addopts"), *map(str, self._config.invocation_params.args)]
+        words = words_of(self._config)
         return list(zip(words, [*words[1:], ""], strict=True))
-
-
-def _dest(name: str) -> str:
-    return f"plugin_profile_{name.replace('-', '_')}"
-
-
-def _ini(name: str) -> str:
-    return f"plugin_profile_{name.replace('-', '_')}"

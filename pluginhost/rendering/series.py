@@ -149,7 +149,7 @@ def _table(series: Series, rows: int) -> Iterator[Line]:
     if rows <= 0:
         return
     yield ()
-    heading = f"{series.by:<18}{series.metric:>9}{'95 % interval':>19}{'count':>8}{'failed':>7}"
+    heading = f"{series.by:<18}{series.metric:>9}{'95 % interval':>18}{'count':>8}{'failed':>7}"
     yield ((f"{heading}  version   when", "head"),)
     starts = {change.position for change in series.change_points}
     first = max(0, len(series.points) - rows)
@@ -164,7 +164,7 @@ def _row(point: SeriesPoint, unit: str, *, changed: bool) -> Line:
     if point.low is not None and point.high is not None:
         interval = f"{in_unit(point.low, unit)} .. {in_unit(point.high, unit)}"
     name = f"{point.label} {point.name}" if point.run is not None else point.label
-    cells = f"{in_unit(point.value, unit):>9}{interval:>19}{compact(point.execution_count):>8}"
+    cells = f"{in_unit(point.value, unit):>9}{interval:>18}{compact(point.execution_count):>8}"
     version = fitted(point.version or "-", 9)
     return (
         (fitted(name, 17) + " ", "bad" if changed else ""),

@@ -1,7 +1,7 @@
 """Fixtures of the tests of faults: hosts whose plugins have processes of their own, and figures.
 
-How often the heavier tests do what they do is reduced, unless PLUGINHOST_FULL=1. What they measured
-is kept in the file that PLUGINHOST_FIGURES names; `python -m benchmarks.faults` shows it.
+What the heavier tests have measured is kept in the file that PLUGINHOST_FIGURES names;
+`python -m benchmarks.faults` shows it. The full counts are marked `slow`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,6 @@ from pluginhost.host.runners.workers import WorkerOptions
 
 UNSHAKEN = WorkerOptions(crashes=CrashPolicy(max_crashes=10**9, backoff_s=0.0))
 """Never any quarantine, and no pause before a restart."""
-
-
-@pytest.fixture
-def full() -> Callable[[int, int], int]:
-    """Return a function that gives the first of two counts in a full run, else the second."""
-    return lambda count, reduced: count if os.environ.get("PLUGINHOST_FULL") == "1" else reduced
 
 
 @pytest.fixture

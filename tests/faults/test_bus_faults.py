@@ -81,7 +81,7 @@ def _raising(error):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("live", [True, False], ids=["live", "on demand"])
-def test_a_million_events_reach_the_healthy_one_in_order(live):
+def test_a_million_events_reach_the_healthy_one_in_order(live, figure):
     """One observer exits the program, one is slow: the healthy one misses none of 1,000,000."""
     bus, total = EventBus(), 1_000_000
     publish, healthy = Publisher(bus), Keeper()
@@ -107,7 +107,8 @@ def test_a_million_events_reach_the_healthy_one_in_order(live):
     bus.close(0.1)
     assert adds_up(slow.account())
     assert slow.account().published == total
-    print(f"\n1,000,000 events, 3 observers: {spent_us:.2f} us an event; {slow.account()}")  # noqa: T201
+    figure(f"1,000,000 events, one raises, one slow: the healthy one{' (live)' * live}", total)
+    figure("  an event, three observers", spent_us, "us")
 
 
 @pytest.mark.parametrize("position", ["before", "after"])
@@ -425,7 +426,7 @@ print(f"forks {FORKS}, hung {hung}, failed {failed}")
 @pytest.mark.parametrize(
     "forks", [20, pytest.param(500, marks=pytest.mark.slow)], ids=["some", "many"]
 )
-def test_children_start_clean(forks):
+def test_children_start_clean(forks, figure):
     """Forked while threads execute, deliver, read and log, each child works, counting from zero."""
     code = PRELUDE + f"FORKS = {forks}\n" + LOAD
     done = subprocess.run(
@@ -436,3 +437,4 @@ def test_children_start_clean(forks):
         timeout=550,
     )
     assert done.stdout == f"forks {forks}, hung 0, failed 0\n", done.stderr[-3000:]
+    figure(f"{forks} forks under load: hung", 0)

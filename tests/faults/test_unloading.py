@@ -435,7 +435,7 @@ class Plugin:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.slow
-def test_five_thousand_lives_leave_nothing(plugin_folder):
+def test_five_thousand_lives_leave_nothing(plugin_folder, figure):
     """No thread, descriptor, module or object more, and memory grows by less than 1 KB a cycle."""
     folder = plugin_folder(
         {"a.py": WELL_BEHAVED, "pluginhost.toml": "[plugins.a]\nentry = 'a:Plugin'\n"}
@@ -448,4 +448,4 @@ def test_five_thousand_lives_leave_nothing(plugin_folder):
         timeout=550,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    print(f"\n{done.stdout}", end="")  # noqa: T201
+    figure("5000 load/execute/unload cycles", done.stdout.strip())

@@ -15,6 +15,7 @@ from pluginhost import errors, hookspecs
 from pluginhost.calltree import EventKind
 from pluginhost.cli import COMMANDS
 from pluginhost.events import Event, Status
+from pluginhost.exporters import EXPORTERS
 from pluginhost.host.manifest import PluginEntry
 from pluginhost.profiler.rules import RULES, Thresholds
 from pluginhost.report import PluginState
@@ -93,6 +94,7 @@ def test_every_command_shows_its_help() -> None:
         pytest.param("reference/hooks.md", HOOKS, id="hooks"),
         pytest.param("reference/hooks.md", [*PluginState], id="plugin states"),
         pytest.param("reference/manifest.md", PluginEntry.__struct_fields__, id="manifest keys"),
+        pytest.param("reference/formats.md", [*EXPORTERS], id="formats"),
         pytest.param("reference/rules.md", [r.__name__.upper() for r in RULES], id="rules"),
         pytest.param("reference/rules.md", Thresholds.__struct_fields__, id="thresholds"),
     ],

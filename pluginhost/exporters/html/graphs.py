@@ -9,7 +9,7 @@ from pluginhost.exporters.html.document import Flame, Histogram, Trend
 from pluginhost.exporters.view import walked
 from pluginhost.histogram import DurationHistogram
 from pluginhost.inside import InsideFrame, InsideProfile, Kind
-from pluginhost.report import Report
+from pluginhost.report import ExecutionMetrics, Report
 from pluginhost.series import ChangePoint, Series
 
 _SHARES = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99))
@@ -98,8 +98,7 @@ def _histograms(
 def trends(report: Report) -> tuple[Trend, ...]:
     """Return the lines over earlier runs, and over the latest executions of each plugin."""
     found = [_over_runs(series) for series in report.series if series.points]
-    recent = report.performance.recent if report.performance is not None else {}
-    for plugin, executions in recent.items():
+    for plugin, executions in _recent(report):
         if len(executions) > 1:
             points = tuple(
                 (f"{i - len(executions) + 1}", float(each.duration_ns), None, None)
@@ -111,6 +110,14 @@ def trends(report: Report) -> tuple[Trend, ...]:
             title = f"{plugin}: the last {len(executions)} executions"
             found.append(Trend(title=title, kind="ns", points=points, marks=marks))
     return tuple(found)
+
+
+def _recent(report: Report) -> Iterator[tuple[str, tuple[ExecutionMetrics, ...]]]:
+    """Yield the latest executions of each plugin, the costliest first."""
+    if report.performance is not None:
+        recent = report.performance.recent
+        order = {row.plugin_id: n for n, row in enumerate(report.performance.plugins)}
+        yield from sorted(recent.items(), key=lambda item: order.get(item[0], len(order)))
 
 
 def _over_runs(series: Series) -> Trend:

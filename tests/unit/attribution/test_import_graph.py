@@ -26,7 +26,7 @@ def graph_of(tmp_path: Path) -> GraphOf:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
             files[name.rstrip(".")] = str(path)
-        return ImportGraph(files)
+        return ImportGraph(files, files)
 
     return of
 
@@ -88,7 +88,7 @@ def test_what_is_no_python_source_imports_nothing(graph_of: GraphOf, tmp_path: P
     """Broken files, extensions, and files that are not there."""
     (tmp_path / "broken.py").write_text("import (", encoding="utf-8")
     names = {name: str(tmp_path / name) for name in ("broken.py", "native.so", "absent.py")}
-    assert ImportGraph(names).kept(set(names)) == {}
+    assert ImportGraph(names, names).kept(set(names)) == {}
 
 
 @given(
@@ -106,7 +106,7 @@ def test_kept_is_what_can_be_reached_from_those_that_stay(
         imports = [f"import m{to}" for by, to in edges if by == number]
         path.write_text("\n".join(imports), encoding="utf-8")
         files[f"m{number}"] = str(path)
-    kept = ImportGraph(files).kept({f"m{number}" for number in gone})
+    kept = ImportGraph(files, files).kept({f"m{number}" for number in gone})
     stay = set(range(8)) - gone
     reached, waiting = set(stay), list(stay)
     while waiting:

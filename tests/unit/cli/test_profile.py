@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,6 +124,15 @@ def test_files_are_written(profile: Profile, tmp_path: Path) -> None:
     assert again.stdout == (tmp_path / "text.txt").read_text()
 
 
+def test_a_page_is_written(profile: Profile, tmp_path: Path) -> None:
+    """That needs nothing else, about the program that was run."""
+    done = profile("--html", "page.html", "--", "shop.py")
+    assert done.returncode == 0
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert "shop.py" in page
+
+
 def test_the_nesting_is_written_for_speedscope(profile: Profile, tmp_path: Path) -> None:
     """Whole paths of calls with their self times, which add up to the run."""
     done = profile("--speedscope", "nested.json", "--json", "all.json", "--", "shop.py")
@@ -194,3 +204,62 @@ def test_without_a_plugin_manager_the_report_says_so(profile: Profile, tmp_path:
     done = profile("plain.py")
     assert done.stdout == "plain\n"
     assert "no plugin but the application's own was registered" in done.stderr
+
+
+WAITS = """
+import pathlib, time
+pathlib.Path("there").touch()
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a terminal's Ctrl-C goes to a process group")
+def test_ctrl_c_ends_the_program_and_the_report_follows(profile: Profile, tmp_path: Path) -> None:
+    """As at a terminal, everybody gets it: the program ends as it does, and we report and do so too."""
+    with (tmp_path / "shop.py").open("a") as file:
+        file.write(WAITS)
+    heard = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+    heard += " os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    with subprocess.Popen(
+        [sys.executable, "-c", heard, "-m", "pluginhost", "profile", "--", "shop.py"],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        while not (tmp_path / "there").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        output, said = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    assert output == "['', '']\n"
+    assert said.count("Traceback") == 1
+    assert "time.sleep(60)\nKeyboardInterrupt\n" in said.replace("    time", "time")
+    assert "shop.py: " in said
+    assert "(signal 2)" in said
+    assert "seller " in said
+    assert "the whole run" in said
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "said"),
+    [
+        pytest.param("import os; os._exit(4)", 4, "exit code 4 (os._exit)", id="os._exit"),
+        pytest.param("import os; os.kill(os.getpid(), 9)", -9, "Error: nothing", id="SIGKILL"),
+        pytest.param("import os\nif os.fork(): os.wait()", 0, "use --follow", id="fork"),
+    ],
+)
+def test_what_was_measured_is_reported_with_what_is_missing(
+    profile: Profile, tmp_path: Path, code: str, exit_code: int, said: str
+) -> None:
+    """However a program ends; what a killed one did in its first second is said to be lost."""
+    with (tmp_path / "shop.py").open("a") as file:
+        file.write(f"sys.stdout.flush()\n{code}\n")
+    done = profile("--", "shop.py")
+    assert done.returncode == exit_code
+    assert done.stdout == "['apple', 'apple']\n"
+    assert said in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from hypothesis import given
 
-from pluginhost.costs import ApplicationCost, CostReport, MeasuringCost
+from pluginhost.costs import ApplicationCost, CostReport, FlameGraphNode, MeasuringCost
 from pluginhost.exporters import EXPORTERS, export
 from pluginhost.exporters.html.contents import document_of
 from pluginhost.exporters.html.document import Document
@@ -246,3 +246,14 @@ def test_nasty_names_are_in_the_data() -> None:
     rows = tuple(metrics(name, 1) for name in NASTY)
     text = page_of(small(performance=performance(plugins=rows))).texts["script"][0]
     assert "\\u003cscript\\u003ealert(1)\\u003c/script\\u003e" in text
+
+
+def test_what_is_inside_of_a_plugin_is_in_other_formats_too() -> None:
+    """Functions that were sampled stand below their plugin in whatever shows the flame graph."""
+    sampled = FlameGraphNode(name="grind (mill.py:3)", duration_ns=5, self_ns=5, sampled=True)
+    mill = FlameGraphNode(name="mill", duration_ns=6, self_ns=1, children=(sampled,))
+    report = small(performance=performance(flame_graph=node("all plugins", 0, mill)))
+    found = json.loads(export("speedscope", report))
+    assert {"name": "grind (mill.py:3)"} in found["shared"]["frames"]
+    assert found["profiles"][0]["endValue"] == 6
+    assert document_of(report).flames[0].sampled == (2,)

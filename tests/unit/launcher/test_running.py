@@ -393,3 +393,69 @@ def test_a_second_manager_may_be_the_one_that_matters(run: Run) -> None:
     calls = {row.name: row.calls for row in report.plugins}
     assert calls == {"thrifty": 1, "lavish": 1, "library/thrifty": 0}
     assert adds_up(report)
+
+
+BROKEN_PLUGINS = """
+import sys
+import pluggy
+
+spec, impl = pluggy.HookspecMarker("shop"), pluggy.HookimplMarker("shop")
+
+
+class Spec:
+    @spec
+    def sell(self, item): pass
+
+    @spec
+    def buy(self, item): pass
+
+
+class Twice:
+    @impl(wrapper=True)
+    def sell(self, item):
+        yield
+        yield
+
+    @impl(hookwrapper=True)
+    def buy(self, item):
+        yield
+        yield
+
+
+class Exits:
+    @impl
+    def sell(self, item):
+        if item:
+            raise SystemExit(9)
+
+
+manager = pluggy.PluginManager("shop")
+manager.add_hookspecs(Spec)
+manager.register(Twice(), "twice")
+for call in (manager.hook.sell, manager.hook.buy):
+    try:
+        call(item=0)
+    except RuntimeError as error:
+        print(error)
+manager.unregister(name="twice")
+manager.register(Exits(), "exits")
+manager.hook.sell(item=1)
+"""
+
+
+def test_plugins_that_break_the_rules_do_so_as_without_us(
+    run: Run, shop: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A wrapper that yields twice is refused in pluggy's words; SystemExit ends the program."""
+    outcome, report = run(BROKEN_PLUGINS)
+    ours = capfd.readouterr()
+    bare = subprocess.run(
+        [sys.executable, "program.py"], capture_output=True, text=True, check=False
+    )
+    assert (outcome.returncode, ours.out, ours.err) == (9, bare.stdout, bare.stderr)
+    assert bare.returncode == 9
+    assert bare.stdout.count("has second yield") == 2
+    rows = {row.name: row for row in report.plugins}
+    assert (rows["twice"].calls, rows["exits"].calls) == (2, 1)
+    assert rows["exits"].errors == 1
+    assert adds_up(report)

@@ -36,7 +36,7 @@ def test_a_body_is_charged_to_its_test(profiled) -> None:
         {"test_a.py": "import time\ndef test_a(): time.sleep(0.05)\ndef test_b(): pass\n"}
     )
     assert found.test("test_a")["self_ns"] >= 50 * MS
-    assert found.test("test_b")["self_ns"] < 5 * MS
+    assert found.test("test_b")["self_ns"] < found.test("test_a")["self_ns"]
     assert sum(found.suite.tests.self_ns) == found.part_ns(SuitePart.TESTS)
 
 
@@ -53,7 +53,7 @@ def test_waiting_is_told_from_working(profiled) -> None:
             """
         }
     )
-    assert found.test("test_waits")["cpu_ns"] < 20 * MS
+    assert found.test("test_waits")["cpu_ns"] < found.test("test_works")["cpu_ns"]
     assert found.test("test_works")["cpu_ns"] >= 49 * MS
 
 
@@ -78,7 +78,7 @@ def test_a_fixture_is_charged_once_and_not_to_the_first_test(profiled) -> None:
     assert row.defined_in == "test_a.py"
     assert row.setup_ns >= 50 * MS
     assert row.teardown_ns >= 30 * MS
-    assert found.test("test_a")["self_ns"] < 20 * MS
+    assert found.test("test_a")["self_ns"] < row.setup_ns
     assert found.test("test_a")["setup_ns"] >= 50 * MS
     assert found.part_ns(SuitePart.FIXTURES) >= row.self_ns >= 80 * MS
 
@@ -105,8 +105,9 @@ def test_a_fixture_has_nothing_of_those_that_it_requests(profiled) -> None:
             """
         }
     )
-    assert found.fixture("top").setup_ns < 20 * MS
-    assert 10 * MS <= found.fixture("top").teardown_ns < 35 * MS
+    top = found.fixture("top")
+    assert top.setup_ns < found.fixture("late").setup_ns
+    assert 10 * MS <= top.teardown_ns < found.fixture("low").teardown_ns
     assert found.fixture("low").self_ns >= 80 * MS
     assert found.fixture("late").setup_ns >= 40 * MS
 
@@ -132,7 +133,7 @@ def test_what_a_body_asks_for_is_not_its_own(profiled) -> None:
     )
     row = found.test("test_a")
     assert row["call_ns"] >= 80 * MS
-    assert 10 * MS <= row["self_ns"] < 30 * MS
+    assert 10 * MS <= row["self_ns"] <= row["call_ns"] - 70 * MS
     assert found.part_ns(SuitePart.IMPORTS) >= 40 * MS
     assert found.suite.imports[0].module == "helper_that_naps"
     assert sum(found.suite.tests.self_ns) == found.part_ns(SuitePart.TESTS)
@@ -202,7 +203,8 @@ def test_an_implementation_that_runs_tests_in_its_own_way_runs_bodies(profiled) 
     )
     assert found.outcomes() == {"test_special": "passed", "test_plain": "passed"}
     assert found.test("test_special")["self_ns"] >= 30 * MS
-    assert found.part_ns(SuitePart.PLUGINS) < 20 * MS
+    plugin = next(row for row in found.report.costs.plugins if row.name == "conftest.py")
+    assert plugin.hooks_self_ns < found.test("test_special")["self_ns"]
 
 
 def test_conftest_and_test_files_have_their_imports(profiled) -> None:
@@ -221,7 +223,7 @@ def test_conftest_and_test_files_have_their_imports(profiled) -> None:
     conftest, test = found.file("conftest.py"), found.file("test_a.py")
     assert conftest.conftest
     assert conftest.import_ns >= 50 * MS
-    assert conftest.import_self_ns < 30 * MS
+    assert conftest.import_self_ns <= conftest.import_ns - 50 * MS
     assert [each.module for each in conftest.imports][:1] == ["slow_module"]
     assert test.import_self_ns >= 30 * MS
     assert test.tests == 1

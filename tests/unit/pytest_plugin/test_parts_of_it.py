@@ -1,0 +1,144 @@
+"""The parts by themselves: what is kept of tests, what other processes leave, what came earlier."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import msgspec
+from hypothesis import given, strategies as st
+
+from pluginhost.capture import Capture
+from pluginhost.pytest_plugin.earlier import Imported, tree_of, with_earlier
+from pluginhost.pytest_plugin.suite_capture import SuiteCapture
+from pluginhost.pytest_plugin.table import TestTable
+from pluginhost.pytest_plugin.workers import hand_over, taken_from
+from pluginhost.suite import WorkerCost
+
+CAPTURE = Capture(
+    pid=1,
+    parent_pid=0,
+    executable="python",
+    python="3.11",
+    arguments=(),
+    begun_ns=1_000_000,
+    observed_ns=1_100_000,
+    ended_ns=9_000_000,
+    cpu_ns=1,
+    main_cpu_ns=1,
+    ended="exit",
+)
+CAPTURED = SuiteCapture(capture=CAPTURE, started_ns=0, ids=("a::b",), outcomes=b"\0")
+
+
+def report(nodeid: str, when: str, outcome: str = "passed") -> SimpleNamespace:
+    return SimpleNamespace(nodeid=nodeid, when=when, outcome=outcome, duration=0.001)
+
+
+def test_50_000_tests_take_under_200_bytes_each() -> None:
+    """Beside the ids, while the suite runs."""
+    table = TestTable()
+    for number in range(50_000):
+        name = f"tests/test_a.py::test_{number}"
+        table.reported(report(name, "setup"))
+        table.ran(1000 + number, 900 + number, 800)
+        table.reported(report(name, "call"))
+        table.reported(report(name, "teardown"))
+    assert len(table.ids) == 50_000
+    assert table.bytes_per_test() < 200
+
+
+def test_a_test_that_is_run_again_has_a_row_each_time() -> None:
+    """As plugins do that repeat failures: the last phase of the first run is never reported."""
+    table = TestTable()
+    for outcome in ("rerun", "passed"):
+        table.reported(report("t", "setup"))
+        table.ran(5, 5, 5)
+        table.reported(report("t", "call", outcome))
+    table.reported(report("t", "teardown"))
+    table.finish()
+    assert table.ids == ["t", "t"]
+    assert list(table.columns["self_ns"]) == [5, 5]
+
+
+def test_what_another_process_has_recorded_arrives() -> None:
+    """Whole, as bytes; its name is the one that its controller knows it by."""
+    profile = SimpleNamespace(
+        config=SimpleNamespace(workeroutput={}), capture=lambda: CAPTURED, stop=lambda: None
+    )
+    hand_over(profile)
+    output = profile.config.workeroutput
+    assert all(type(value) is bytes for value in output.values())
+    node = SimpleNamespace(workeroutput=output, gateway=SimpleNamespace(id="gw3"))
+    assert taken_from(node, None) == msgspec.structs.replace(CAPTURED, worker="gw3")
+
+
+def test_what_is_missing_is_named() -> None:
+    """A crash, a recording that failed, and bytes that are none of ours."""
+    gateway = SimpleNamespace(id="gw1")
+    crashed = taken_from(SimpleNamespace(gateway=gateway), "Not properly terminated")
+    assert isinstance(crashed, WorkerCost)
+    assert "crashed" in str(crashed.missing)
+
+    def fails() -> SuiteCapture:
+        raise MemoryError("no room")
+
+    profile = SimpleNamespace(
+        config=SimpleNamespace(workeroutput={}), capture=fails, stop=lambda: None
+    )
+    hand_over(profile)
+    node = SimpleNamespace(workeroutput=profile.config.workeroutput, gateway=gateway)
+    assert "no room" in str(taken_from(node, None).missing)
+    broken = SimpleNamespace(workeroutput={"pluginhost_profile": b"\xff"}, gateway=gateway)
+    assert "not readable" in str(taken_from(broken, None).missing)
+
+
+trees = st.recursive(
+    st.builds(Imported, st.sampled_from(["a", "b.c", "_d"]), st.integers(0, 10**6), st.just(())),
+    lambda below: st.builds(
+        Imported,
+        st.sampled_from(["e", "f.g"]),
+        st.integers(0, 10**6),
+        st.lists(below, max_size=3).map(tuple),
+    ),
+    max_leaves=12,
+).map(lambda tree: tree)
+
+
+def lines_of(tree: Imported, depth: int = 0) -> list[str]:
+    lines = [line for each in tree.below for line in lines_of(each, depth + 1)]
+    text = f"import time: {tree.self_ns:9} | {0:10} | {'  ' * depth}{tree.name}"
+    return [*lines, text]
+
+
+def in_us(tree: Imported) -> Imported:
+    return Imported(tree.name, tree.self_ns * 1000, tuple(in_us(each) for each in tree.below))
+
+
+@given(st.lists(trees, max_size=4))
+def test_import_times_are_read_as_python_writes_them(found: list[Imported]) -> None:
+    """Each module after those that it imports, indented by its depth; other lines are not ours."""
+    lines = ["import time: self [us] | cumulative | imported package", "something else"]
+    lines += [line for tree in found for line in lines_of(tree)]
+    assert tree_of(lines) == tuple(map(in_us, found))
+
+
+@given(st.lists(trees, min_size=1, max_size=4))
+def test_earlier_imports_fit_into_the_time_before(found: list[Imported]) -> None:
+    """They never take longer than there was, and callers' positions stay true."""
+    earlier = with_earlier(CAPTURED, found).capture
+    assert 0 <= earlier.begun_ns <= CAPTURE.begun_ns
+    tops = [call for call in earlier.calls if call.parent == -1]
+    assert sum(call.total_ns for call in tops) == CAPTURE.begun_ns - earlier.begun_ns
+    assert all(call.parent < position for position, call in enumerate(earlier.calls))
+
+
+def test_who_does_not_ask_pays_for_the_options_only() -> None:
+    """The entry point imports two small modules of ours, and nothing else that pytest has not."""
+    code = "import pytest, shlex, sys; before = set(sys.modules)\n"
+    code += "import pluginhost.pytest_plugin.options\n"
+    code += "print(sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    names = ["", ".pytest_plugin", ".pytest_plugin.asking", ".pytest_plugin.options"]
+    assert done.stdout.strip() == str([f"pluginhost{name}" for name in names])
