@@ -7,16 +7,17 @@ who are in a hurry.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from functools import cached_property
 from operator import ge, itemgetter, sub
-from typing import Any, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
 import msgspec
 
 from pluginhost.calltree import CallPath, EventKind
 from pluginhost.reading import ProcessReading, RawReading
+
+Value = TypeVar("Value")
 
 RECORD_WIDTH = 5
 """A journal record: call path, start ns, end ns, thread ident, and an extra (see `Extra`)."""
@@ -95,6 +96,33 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     task: str | None = None
 
 
+class _Kept(Generic[Value]):
+    """A property that is worked out once.
+
+    `functools.cached_property` has a lock in Python 3.11, which a forked child may find held by a
+    thread that it does not have.
+    """
+
+    def __init__(self, work: Callable[[Any], Value]) -> None:
+        self.__doc__ = work.__doc__
+        self._work = work
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, batch: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(self, batch: object, owner: type) -> Value: ...
+
+    def __get__(self, batch: object | None, owner: type) -> Self | Value:
+        if batch is None:
+            return self
+        value = vars(batch)[self._name] = self._work(batch)
+        return value
+
+
 class EventBatch(Sequence[Event]):
     """Occurrences in the order in which they ended: columns of equal length, and events on demand.
 
@@ -117,12 +145,12 @@ class EventBatch(Sequence[Event]):
         self._rich = kinds & {Detail, tuple}
         self._events: tuple[Event, ...] | None = None
 
-    @cached_property
+    @_Kept
     def groups(self) -> tuple[PathGroup, ...]:
         """The batch by call path, worked out once for all observers."""
         return tuple(_grouped(self))
 
-    @cached_property
+    @_Kept
     def executions(self) -> dict[str, PathGroup]:
         """The executions by plugin, from wherever they were called, in the order of their ends."""
         by_plugin: dict[str, list[PathGroup]] = {}
@@ -131,7 +159,7 @@ class EventBatch(Sequence[Event]):
                 by_plugin.setdefault(group.path.site.plugin_id, []).append(group)
         return {plugin_id: _merged(groups) for plugin_id, groups in by_plugin.items()}
 
-    @cached_property
+    @_Kept
     def in_turn(self) -> bool:
         """Whether each occurrence began after the one before it had ended, so none overlapped."""
         return all(map(ge, self.starts_ns[1:], self.ends_ns))
@@ -141,7 +169,7 @@ class EventBatch(Sequence[Event]):
         """How many journal records the batch holds: its events less the derived errors."""
         return len(self.paths)
 
-    @cached_property
+    @_Kept
     def carrying(self) -> list[int]:
         """The positions of the records that carry readings or a detail."""
         if not self._rich:

@@ -33,7 +33,7 @@ def execute(payload):
 """
 OVERFLOW = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_STACK, (300_000, resource.getrlimit(resource.RLIMIT_STACK)[1]))
+resource.setrlimit(resource.RLIMIT_STACK, (150_000, resource.getrlimit(resource.RLIMIT_STACK)[1]))
 sys.setrecursionlimit(10**6)
 class C: pass
 C.__repr__ = lambda self: repr(self)

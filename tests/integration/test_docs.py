@@ -213,6 +213,7 @@ _MEASURED = (
     (r"sampled \d[\d,]* of", "sampled <count> of"),
     (r"^(loading and unloading: <time>); .*$", r"\1; <the longest>"),
     (r" *█+$", ""),
+    (r"(?<=[\w>-]) \d+\.\d$", " <share>"),  # in a column of shares
 )
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 from pluginhost import EventBatch, Profiler, Status
 from pluginhost.calltree import CallTree
 from pluginhost.events import Detail, Failure
+from pluginhost.profiler import history as history_module
 from pluginhost.profiler.history import ExecutionHistory
 from pluginhost.reading import Reading
 from pluginhost.report import ExecutionMetrics, PerformanceSample
@@ -210,7 +211,11 @@ def test_the_memory_counted_is_the_memory_held() -> None:
             serial = history.extend(part, part)
             serials = [serial + i for i in range(1_000)]
             history.add_readings(serials, part, part, part, [[1] * 1_000] * 4, [False] * 1_000)
-        held, _ = tracemalloc.get_traced_memory()
+        snapshot = tracemalloc.take_snapshot()
     finally:
         tracemalloc.stop()
-    assert held <= 1.25 * history.nbytes()  # arrays grow ahead of need, by an eighth
+    own = snapshot.filter_traces((tracemalloc.Filter(True, history_module.__file__),))
+    held = sum(trace.size for trace in own.traces)  # other threads allocate, too
+    assert (
+        0.5 * history.nbytes() < held <= 1.25 * history.nbytes()
+    )  # arrays grow ahead of need, by an eighth
