@@ -177,8 +177,8 @@ def test_exceptions_pass_unchanged(host: PluginHost) -> None:
 
 def test_profiling_begins_when_an_execution_takes_too_long(host: PluginHost) -> None:
     """Executions before that are not counted; whichever plugin is first is looked into."""
-    with observe(host, inside=Inside("*", over_s=0.02)) as observation:
-        for seconds in (0.0, 0.0, 0.03, 0.0):
+    with observe(host, inside=Inside("*", over_s=0.3)) as observation:
+        for seconds in (0.0, 0.0, 0.4, 0.0):
             asyncio.run(host.aexecute("Waiting", seconds))
             host.execute("Mill", 1)
     profile = profile_of(observation)
