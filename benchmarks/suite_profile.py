@@ -132,7 +132,9 @@ def _file(count: int) -> str:
 
 def _import() -> Goal:
     """How long it takes to import what every run imports of us, in processes of their own."""
-    code = "import time, pytest; t = time.perf_counter_ns(); import pluginhost_pytest; "
+    code = (
+        "import time, pytest; t = time.perf_counter_ns(); import pluginhost.pytest_plugin.options; "
+    )
     code += "print(time.perf_counter_ns() - t)"
     words = [sys.executable, "-c", code]
     taken = []

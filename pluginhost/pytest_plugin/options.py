@@ -1,3 +1,52 @@
-"""Where editable installations made before `pluginhost_pytest` was there have their entry point."""
+"""The entry point: all that every run of pytest pays for, in one module.
 
-from pluginhost_pytest import plugin_host as plugin_host, pytest_addoption as pytest_addoption
+What the options mean is in `asking`, which is imported where they are used, as is all else.
+
+PYTEST_DONT_REWRITE: pytest would compile the module a second time, to rewrite assertions.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pluginhost.pytest_plugin.tested import TestedHosts
+
+_KEYS = "json html speedscope markdown save baseline fail_over memory imports"
+_FLAGS = "wall_only junit"
+
+
+def pytest_addoption(parser: "pytest.Parser", pluginmanager: "pytest.PytestPluginManager") -> None:
+    """Add the options; where they are used, begin to record at once, before others are imported."""
+    for name in _KEYS.split():
+        parser.addini(f"plugin_profile_{name}", f"see --plugin-profile-{name}")
+    for name in _FLAGS.split():
+        parser.addini(f"plugin_profile_{name}", f"see --plugin-profile-{name}", "bool", False)
+    parser.addini("plugin_profile", "see --plugin-profile", "bool", False)
+    config: Any = pluginmanager.get_plugin("pytestconfig")
+    words = [*os.environ.get("PYTEST_ADDOPTS", "").split(), *config.getini("addopts")]
+    words += map(str, config.invocation_params.args)
+    # Options are dear to add, compared with all else that a run without us should pay for.
+    if (
+        any("-plugin-profile" in word or word in ("-h", "--help") for word in words)
+        or config.getini("plugin_profile")
+        or "plugin_profile" in vars(config.option)
+        or "_ARGCOMPLETE" in os.environ
+    ):
+        from pluginhost.pytest_plugin.asking import add_options
+
+        add_options(parser, config)
+
+
+@pytest.fixture
+def plugin_host() -> "Iterator[TestedHosts]":
+    """Make hosts with your pluginhost plugins loaded: `plugin_host(Plugin).execute("Plugin", 1)`.
+
+    They count what is called, and tell costs as ratios. All are closed when the test is over.
+    """
+    from pluginhost.pytest_plugin.tested import hosts_under_test
+
+    with hosts_under_test() as hosts:
+        yield hosts
