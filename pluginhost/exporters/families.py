@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pluginhost.errors import InvalidValueError
 from pluginhost.exporters.view import Row, tidied, view_of
 from pluginhost.histogram import DurationHistogram
 from pluginhost.report import Report
+from pluginhost.suite import SuiteReport
 
 MAX_SERIES = 1_000
 """So many series one export has at most, unless wanted otherwise."""
@@ -55,19 +56,38 @@ class Family(NamedTuple):
     values: dict[_Key, float | Spread]
 
 
-def families(
-    reports: Sequence[tuple[str | None, Report]], *, max_series: int = MAX_SERIES
-) -> list[Family]:
-    """Return the metrics of reports, at most `max_series` series in all.
+class Measured(NamedTuple):
+    """What metrics are made of: rows, the whole that they are of, and labels in front of theirs.
 
-    With names, the series have the label `run`; two runs must not have the same name.
+    `self_times` says whether self times are known; where they are not, `self_ns` of the rows is their
+    inclusive time, which only ranks them.
+    """
+
+    created_timestamp_ns: int
+    whole_ns: int
+    rows: Sequence[Row]
+    labels: Mapping[str, str] = {}
+    suite: SuiteReport | None = None
+    self_times: bool = True
+
+
+def measured_of(report: Report, **labels: str) -> Measured:
+    """Return what a report has for metrics, with these labels."""
+    view = view_of(report)
+    return Measured(report.created_timestamp_ns, view.whole_ns, view.rows, labels, report.suite)
+
+
+def families(measured: Sequence[Measured], *, max_series: int = MAX_SERIES) -> list[Family]:
+    """Return the metrics of all that was measured, at most `max_series` series in all.
+
+    All must have labels of the same names, and no two the same labels.
     """
     if max_series < MIN_SERIES:
         raise InvalidValueError(
             f"max_series is {max_series!r}", remedy=f"give {MIN_SERIES} or more"
         )
-    runs = [_Run(() if name is None else (label_of(name),), report) for name, report in reports]
-    extra = ("run",) if any(run.prefix for run in runs) else ()
+    extra = tuple(measured[0].labels) if measured else ()
+    runs = [_Run(tuple(label_of(one.labels[name]) for name in extra), one) for one in measured]
     about = _about(runs, extra)
     left = max_series - sum(len(family.values) for family in about)
     return [*about, *_of_calls(runs, extra, left)]
@@ -79,16 +99,15 @@ def label_of(text: str) -> str:
 
 
 class _Run:
-    """A report on its way: `prefix` are the values of the labels in front of all others."""
+    """Something measured, on its way: `prefix` are the values of the labels before all others."""
 
-    def __init__(self, prefix: _Key, report: Report) -> None:
+    def __init__(self, prefix: _Key, measured: Measured) -> None:
         self.prefix = prefix
-        self.report = report
-        self.view = view_of(report)
+        self.measured = measured
 
     def rows(self) -> Iterator[tuple[_Key, Row]]:
         """Yield (labels, row)."""
-        for row in self.view.rows:
+        for row in self.measured.rows:
             yield (*self.prefix, label_of(row.plugin), label_of(row.hook)), row
 
 
@@ -99,9 +118,9 @@ def _about(runs: Sequence[_Run], extra: _Key) -> list[Family]:
     parts: dict[_Key, float | Spread] = {}
     outcomes: dict[_Key, float | Spread] = {}
     for run in runs:
-        created[run.prefix] = run.report.created_timestamp_ns / 1e9
-        whole[run.prefix] = run.view.whole_ns / 1e9
-        suite = run.report.suite
+        created[run.prefix] = run.measured.created_timestamp_ns / 1e9
+        whole[run.prefix] = run.measured.whole_ns / 1e9
+        suite = run.measured.suite
         if suite is not None:
             parts |= {(*run.prefix, str(each.part)): each.self_ns / 1e9 for each in suite.parts}
             # Outcomes are names, too: foreign ones are possible, and none of them may be many.
@@ -131,6 +150,7 @@ def _of_calls(runs: Sequence[_Run], extra: _Key, left: int) -> list[Family]:
     """Return the metrics by plugin and hook; half of what is `left` is for histograms."""
     labelled = [pair for run in runs for pair in run.rows()]
     kept = _costliest(labelled, left // 2, _plain_series)
+    without_self = {run.prefix for run in runs if not run.measured.self_times}
     calls: defaultdict[_Key, float] = defaultdict(float)
     times: dict[str, defaultdict[_Key, float]] = {
         name: defaultdict(float) for name in ("total_ns", "self_ns", "cpu_ns")
@@ -141,7 +161,7 @@ def _of_calls(runs: Sequence[_Run], extra: _Key, left: int) -> list[Family]:
             calls[*named, status] += count
         for name, sums in times.items():
             value = getattr(row, name)
-            if value is not None:
+            if value is not None and not (name == "self_ns" and key[:-2] in without_self):
                 sums[named] += value / 1e9
     names = (*extra, "plugin", "hook")
     found = (

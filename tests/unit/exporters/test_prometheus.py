@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pluginhost.errors import InvalidValueError
 from pluginhost.exporters import export
-from pluginhost.exporters.families import BOUNDS_S, Spread, families, label_of
+from pluginhost.exporters.families import BOUNDS_S, Spread, families, label_of, measured_of
 from pluginhost.exporters.prometheus import exposition, prometheus_text
 from pluginhost.exporters.view import view_of
 from pluginhost.histogram import DurationHistogram
@@ -127,8 +127,9 @@ def test_names_that_become_the_same_share_a_series(report_of: Make) -> None:
 
 def test_several_runs_are_told_apart(report_of: Make) -> None:
     """The label `run` has the name that was given."""
-    runs: list[tuple[str | None, Report]] = [
-        (name, report_of({"a": [duration]})) for name, duration in (("x", 1), ("y", 2))
+    runs = [
+        measured_of(report_of({"a": [duration]}), run=name)
+        for name, duration in (("x", 1), ("y", 2))
     ]
     content, _ = exposition(runs)
     found = samples_of(content.decode())
@@ -141,7 +142,7 @@ def test_several_runs_are_told_apart(report_of: Make) -> None:
 def test_openmetrics_for_those_who_ask(report_of: Make) -> None:
     """The newer format, strictly parsed."""
     accept = "application/openmetrics-text; version=1.0.0"
-    content, kind = exposition([(None, report_of({"a": [1, 2]}))], accept=accept)
+    content, kind = exposition([measured_of(report_of({"a": [1, 2]}))], accept=accept)
     assert kind.startswith("application/openmetrics-text")
     names = {family.name for family in openmetrics(content.decode())}
     assert {"pluginhost_calls", "pluginhost_call_duration_seconds"} <= names
@@ -150,7 +151,7 @@ def test_openmetrics_for_those_who_ask(report_of: Make) -> None:
 @given(REPORTS)
 def test_values_are_finite(report: Report) -> None:
     """And none is negative where it is a counter."""
-    for family in families([(None, report)]):
+    for family in families([measured_of(report)]):
         for value in family.values.values():
             number: Any = value if isinstance(value, float) else getattr(value, "sum_s", value)
             assert math.isfinite(number)
@@ -160,7 +161,9 @@ def test_values_are_finite(report: Report) -> None:
 def test_a_histogram_is_counted_once(report_of: Make) -> None:
     """All its buckets together have as many calls as the report's own."""
     report = report_of({"a": [10**k for k in range(1, 12)]})
-    (spread,) = next(f for f in families([(None, report)]) if f.kind == "histogram").values.values()
+    (spread,) = next(
+        f for f in families([measured_of(report)]) if f.kind == "histogram"
+    ).values.values()
     assert isinstance(spread, Spread)
     performance = report.performance
     assert performance is not None
