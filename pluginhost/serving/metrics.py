@@ -1,4 +1,4 @@
-"""What is answered to who asks for metrics: those of a saved run, of a history, or of both, as they are now."""
+"""What is answered to who asks for metrics: those of a saved run, of a history, or both, as they are now."""
 
 from __future__ import annotations
 
