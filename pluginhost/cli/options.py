@@ -84,14 +84,14 @@ def history_option(function: Function) -> Function:
         "--history",
         is_flag=False,
         flag_value="",
-        callback=_checked_history,
+        callback=checked_history,
         metavar="[URL]",
         help="Keep the run in a history, too: a file or postgresql://... as --history=URL, or the"
         " default one.",
     )(function)
 
 
-def _checked_history(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+def checked_history(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     """Refuse what is no place, but was to be something else: `--history words` of `run`."""
     if value and "/" not in value and "." not in value:
         raise click.BadParameter(
