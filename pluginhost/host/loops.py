@@ -25,7 +25,10 @@ _SURE = 0.4
 
 
 class _Watched:
-    """One event loop, as a context in which it is watched; `users` is only changed by its own thread."""
+    """One event loop, and the context in which it is watched.
+
+    `users` is only changed by its own thread.
+    """
 
     __slots__ = ("_come_round", "answered_s", "asked_s", "blamed", "gone", "ident", "idle", "keep", "lock", "loop",
                  "seen_since_s", "users")  # fmt: skip
