@@ -30,8 +30,8 @@ class _Watched:
     `users` is only changed by its own thread.
     """
 
-    __slots__ = ("_come_round", "answered_s", "asked_s", "blamed", "gone", "ident", "idle", "keep", "lock", "loop",
-                 "seen_since_s", "users")  # fmt: skip
+    __slots__ = ("_come_round", "answered_s", "asked_s", "blamed", "gone", "ident", "idle", "keep",
+                 "lock", "loop", "seen_since_s", "users")  # fmt: skip
 
     def __init__(self, loop: AbstractEventLoop, come_round: Callable[[_Watched], None]) -> None:
         self._come_round = come_round
