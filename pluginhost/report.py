@@ -53,6 +53,24 @@ class LoopBlock(msgspec.Struct, frozen=True, kw_only=True):
     total_ns: int
 
 
+class ResourceUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What one kind of step of a plugin has taken of the host's process, less what it gave back.
+
+    `step` is "load", "execute" or "unload", `count` how many were looked at, in `shared_count` of which
+    steps of other plugins ran, so that whose it is cannot be told. `descriptors`, `threads` and
+    `children` (processes) were counted. `memory_bytes` is an estimate: what the resident set of the
+    whole process grew by.
+    """
+
+    step: str
+    count: int = 0
+    shared_count: int = 0
+    descriptors: int = 0
+    threads: int = 0
+    children: int = 0
+    memory_bytes: int = 0
+
+
 class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a plugin without importing it, and how it stands.
 
@@ -60,7 +78,8 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     with optional version specifiers ("checksum>=1"), `after` are peers that come first when there.
     `runner` says where it runs. `error` and `remedy` say why it failed, was skipped or put in
     quarantine, `survivors` what an unload could not release, `dirty` what loading has changed of what
-    the whole process shares, `loop_blocks` where its code has blocked event loops, the longest first.
+    the whole process shares, `loop_blocks` where its code has blocked event loops, the longest first,
+    `resources` what it took of the host's process.
     """
 
     id: str
@@ -80,6 +99,7 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     survivors: tuple[str, ...] = ()
     dirty: tuple[str, ...] = ()
     loop_blocks: tuple[LoopBlock, ...] = ()
+    resources: tuple[ResourceUse, ...] = ()
 
 
 class ExecutionMetrics(msgspec.Struct, frozen=True, kw_only=True):
