@@ -39,6 +39,20 @@ class PluginState(StrEnum):
     QUARANTINED = "quarantined"
 
 
+class LoopBlock(msgspec.Struct, frozen=True, kw_only=True):
+    """How a plugin's code has held up event loops at one place of it.
+
+    `hook` is the one that was called ("" for a task or callback of its own), `where` the innermost
+    call. It was seen so `count` times, for `longest_ns` at least, `total_ns` in all.
+    """
+
+    hook: str
+    where: str
+    count: int
+    longest_ns: int
+    total_ns: int
+
+
 class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a plugin without importing it, and how it stands.
 
@@ -46,7 +60,7 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     with optional version specifiers ("checksum>=1"), `after` are peers that come first when there.
     `runner` says where it runs. `error` and `remedy` say why it failed, was skipped or put in
     quarantine, `survivors` what an unload could not release, `dirty` what loading has changed of what
-    the whole process shares.
+    the whole process shares, `loop_blocks` where its code has blocked event loops, the longest first.
     """
 
     id: str
@@ -65,6 +79,7 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str | None = None
     survivors: tuple[str, ...] = ()
     dirty: tuple[str, ...] = ()
+    loop_blocks: tuple[LoopBlock, ...] = ()
 
 
 class ExecutionMetrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +132,8 @@ class AggregateMetrics(msgspec.Struct, frozen=True, kw_only=True):
     a lower bound of what was allocated. The first execution is known by its start, the last by
     its end. `exact_count` executions ran in processes of their own: their CPU and memory are exact,
     their peaks are the most that those processes held, and `exit_count` of them ended their process,
-    the last with `last_exit_status`.
+    the last with `last_exit_status`. `loop_block_count` times its code has blocked an event loop, for
+    `longest_loop_block_ns` at most, the last time at `last_loop_block`.
     """
 
     plugin_id: str
@@ -148,6 +164,9 @@ class AggregateMetrics(msgspec.Struct, frozen=True, kw_only=True):
     exact_count: int = 0
     exit_count: int = 0
     last_exit_status: str | None = None
+    loop_block_count: int = 0
+    longest_loop_block_ns: int | None = None
+    last_loop_block: str | None = None
     first_execution_timestamp_ns: int
     last_execution_timestamp_ns: int
     last_error: str | None = None

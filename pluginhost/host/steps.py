@@ -30,7 +30,7 @@ from pluginhost.host.sources.importing import forget
 from pluginhost.host.surroundings import Surroundings, changes, surroundings
 from pluginhost.host.survivors import Witness
 from pluginhost.printable import printable
-from pluginhost.report import PluginInfo, PluginState
+from pluginhost.report import LoopBlock, PluginInfo, PluginState
 
 
 class PluginRecord:
@@ -38,11 +38,13 @@ class PluginRecord:
 
     `remote` is it too, whether it can execute or not, when the host has not imported the plugin.
     `running` names the threads in which calls went on when it was unloaded, `before` is how the
-    process stood when it was loaded, `left` can tell what is left of it after the last unloading.
+    process stood when it was loaded, `left` can tell what is left of it after the last unloading,
+    `blocks` are where its code has blocked event loops, by hook and place.
     """
 
     __slots__ = (
         "before",
+        "blocks",
         "candidate",
         "fresh",
         "info",
@@ -60,6 +62,7 @@ class PluginRecord:
         self.fresh = False
         self.before: Surroundings | None = None
         self.left: Witness | None = None
+        self.blocks: dict[tuple[str, str], LoopBlock] = {}
         self._clear()
 
     def _clear(self) -> None:
@@ -93,6 +96,9 @@ class PluginRecord:
     def shown(self) -> PluginInfo:
         """Return what is known of it now: it may have got into quarantine while it is loaded."""
         info, remote = self.info, self.remote
+        if self.blocks:
+            blocks = sorted(self.blocks.copy().values(), key=lambda block: -block.longest_ns)
+            info = replace(info, loop_blocks=tuple(blocks))
         if remote is None or remote.trouble is None or info.state is not PluginState.LOADED:
             return info
         error = remote.trouble
