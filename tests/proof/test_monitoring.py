@@ -100,15 +100,17 @@ def test_prometheus_follows_a_history(
     host.load_all()
     with observe(host, history=tmp_path / "history.sqlite") as observation:
         _executed(host, observation, 100)
-        with served(tmp_path, f"--history={tmp_path / 'history.sqlite'}") as port:
-            with prometheus(tmp_path, _config(port)) as query:
-                count = 'pluginhost_calls_total{hook="execute",source="history"}'
-                wait_for(lambda: query(count) == {"outer": 100, "inner": 100})
-                _executed(host, observation, 50)
-                wait_for(lambda: query(count) == {"outer": 150, "inner": 150})
-                grown = query(f"increase({count}[1m])")
-                assert grown.keys() == {"outer", "inner"}
-                assert min(grown.values()) > 0
+        with (
+            served(tmp_path, f"--history={tmp_path / 'history.sqlite'}") as port,
+            prometheus(tmp_path, _config(port)) as query,
+        ):
+            count = 'pluginhost_calls_total{hook="execute",source="history"}'
+            wait_for(lambda: query(count) == {"outer": 100, "inner": 100})
+            _executed(host, observation, 50)
+            wait_for(lambda: query(count) == {"outer": 150, "inner": 150})
+            grown = query(f"increase({count}[1m])")
+            assert grown.keys() == {"outer", "inner"}
+            assert min(grown.values()) > 0
 
 
 @runs
