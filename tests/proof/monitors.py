@@ -1,4 +1,4 @@
-"""Prometheus, rotel, and `pluginhost serve-metrics`, each as a process of its own for as long as it is needed."""
+"""Prometheus, rotel, and `pluginhost serve-metrics`, each a process of its own while it is needed."""
 
 from __future__ import annotations
 
