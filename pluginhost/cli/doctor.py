@@ -56,7 +56,8 @@ def command(
     Without PLUGIN, all that the sources have are looked at. Nothing is imported unless --load is
     given: then each is loaded, which shows what importing it changes of the whole process, and
     unloaded, which shows what it does not give back. With --execute it is told what the later half
-    of the executions take and keep. Exits with 1 when there is anything to say.
+    of the executions take and keep. Exits with 1 when there is anything to say of a plugin. Of a
+    SQLite with the WAL-reset bug there is a note.
     """
     from pluginhost.cli.console import Console
     from pluginhost.cli.options import host_of
@@ -183,6 +184,7 @@ def _infos(host: PluginHost, wanted: tuple[str, ...]) -> Iterator[PluginInfo]:
 def _lines(host: PluginHost, wanted: tuple[str, ...], found: list[Finding]) -> Iterator[Line]:
     from pluginhost.cli.lines import indented
     from pluginhost.environment import environment
+    from pluginhost.history.journals import wal_warning
     from pluginhost.printable import printable
 
     here = environment()
@@ -198,3 +200,7 @@ def _lines(host: PluginHost, wanted: tuple[str, ...], found: list[Finding]) -> I
             yield from indented(detail)
         if finding.remedy:
             yield from indented(f"-> {finding.remedy}")
+    warning = wal_warning()
+    if warning is not None:
+        yield ()
+        yield from indented(warning, "dim", margin=6, first="note")
