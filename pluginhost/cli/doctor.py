@@ -11,9 +11,10 @@ from pluginhost.cli import exits
 from pluginhost.cli.options import complete_plugin, only_of, source_option, trust_options
 
 if TYPE_CHECKING:
+    from pluginhost.footprint import ResourceUse
     from pluginhost.host.host import PluginHost
     from pluginhost.rendering import Line
-    from pluginhost.report import PluginInfo, ResourceUse
+from pluginhost.report import PluginInfo
 
 _MEMORY_BYTES = 4 * 2**20
 """Growth that is told: this much, and a sixteenth of it for each execution."""
@@ -124,7 +125,7 @@ def _of_loading(
 
 def _of_executing(host: PluginHost, ids: list[str], executions: int) -> Iterator[Finding]:
     """Yield what plugins take at each execution and keep; the first half may fill their caches."""
-    from pluginhost.report import ResourceUse
+    from pluginhost.footprint import ResourceUse
 
     for plugin_id in ids:
         if plugin_id not in host.executable:

@@ -11,6 +11,7 @@ import pluggy
 from msgspec.structs import replace
 
 from pluginhost.errors import PluginHostError, PluginLoadError
+from pluginhost.footprint import LoopBlock
 from pluginhost.hookspecs import Host, Task, hookimpl
 from pluginhost.host.locking import Trust
 from pluginhost.host.ordering import check_api, check_peers
@@ -31,7 +32,7 @@ from pluginhost.host.surroundings import Surroundings, changes, surroundings
 from pluginhost.host.survivors import Witness
 from pluginhost.host.takings import Takings
 from pluginhost.printable import printable
-from pluginhost.report import LoopBlock, PluginInfo, PluginState
+from pluginhost.report import PluginInfo, PluginState
 
 
 class PluginRecord:

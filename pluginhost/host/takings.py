@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from pluginhost.footprint import ResourceUse
 from pluginhost.host.holdings import NOTHING, Holdings, holdings
-from pluginhost.report import ResourceUse
 
 LOAD, EXECUTE, UNLOAD = "load", "execute", "unload"
 

@@ -235,7 +235,8 @@ def test_the_doctor_names_it(plugin_folder, kind):
         source = source.replace("['sleep', '60']", "['sleep', '3']")
     folder = plugin_folder({"leaky.py": source, "clean.py": CLEAN, "pluginhost.toml": manifest})
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "pluginhost", "doctor", "--source", str(folder), "--execute", "8"],
+        [sys.executable, "-W", "ignore", "-m", "pluginhost", "doctor", "--source", str(folder),
+         "--execute", "8"],
         check=False, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     text = " ".join(done.stdout.split())
