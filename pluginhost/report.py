@@ -306,7 +306,10 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about one observation, for people, files and programs."""
+    """Everything about one observation, for people, files and programs.
+
+    `history_id` is the id of the run in the history that keeps it while it is observed.
+    """
 
     schema_version: int = SCHEMA_VERSION
     name: str
@@ -321,6 +324,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     series: tuple[Series, ...] = ()
     anomalies: tuple[Anomaly, ...] = ()
     verification: Verification | None = None
+    history_id: str | None = None
 
 
 class PluginList(msgspec.Struct, frozen=True, kw_only=True):
