@@ -306,10 +306,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about one observation, for people, files and programs.
-
-    `history_id` is the id of the run in the history that keeps it while it is observed.
-    """
+    """Everything about one observation; `history_id` is that of the run which a history keeps live."""
 
     schema_version: int = SCHEMA_VERSION
     name: str
