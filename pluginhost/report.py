@@ -295,7 +295,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about one observation, for people, files and programs."""
+    """Everything about one observation; `history_id` is that of the run which a history keeps live."""
 
     schema_version: int = SCHEMA_VERSION
     name: str
@@ -310,6 +310,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     series: tuple[Series, ...] = ()
     anomalies: tuple[Anomaly, ...] = ()
     verification: Verification | None = None
+    history_id: str | None = None
 
 
 class PluginList(msgspec.Struct, frozen=True, kw_only=True):
