@@ -88,7 +88,8 @@ def _breaks(values: Sequence[float]) -> list[int]:
     from ruptures import KernelCPD
 
     smallest = min((value for value in values if value > 0), default=1.0)
-    logs = np.log(np.maximum(np.asarray(values, dtype=float), smallest / 2))
+    floor = max(smallest / 2, np.finfo(float).tiny)  # half of the smallest number of all is 0
+    logs = np.log(np.maximum(np.asarray(values, dtype=float), floor))
     steps = np.diff(logs)
     spread = 1.4826 * float(np.median(np.abs(steps - np.median(steps)))) / 2**0.5
     scaled = (logs - np.median(logs)) / max(spread, _SMALLEST_SPREAD)

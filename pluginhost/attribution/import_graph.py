@@ -7,19 +7,24 @@ level, whether they were reached or not. Imports within functions are not looked
 
 from __future__ import annotations
 
+import dis
 import marshal
+import os
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from glob import escape
 from importlib.util import MAGIC_NUMBER, cache_from_source, resolve_name
 from inspect import CO_OPTIMIZED
-from modulefinder import ModuleFinder
 from pathlib import Path
 from types import CodeType
+from typing import NamedTuple
 
 _HEADER_BYTES = 16  # of a .pyc file (PEP 552)
+_KEPT = 10_000  # files that are not read again unless they have changed
 
 
 class ImportGraph:
@@ -31,13 +36,9 @@ class ImportGraph:
         wanted = set(wanted)
         packages = _packages_of(wanted)
         wanted |= {name for name in files if name.partition(".")[0] in packages}
-        # As a statement may name them: in full, or in part where it is relative or from a package.
-        words = wanted | {part for name in wanted for part in name.split(".")}
-        words |= {name.rpartition(".")[0] for name in wanted}
-        words |= {name.split(".", depth)[-1] for name in wanted for depth in range(1, 4)}
-        words.discard("")
+        tops = frozenset(name.partition(".")[0] for name in wanted)
         for name, file in files.items():
-            for imported in _imported(name, file, words):
+            for imported in _imported(name, file, tops):
                 if imported in wanted:
                     self._importers[imported].add(name)
         for name in files:
@@ -74,54 +75,135 @@ def _packages_of(modules: Iterable[str]) -> set[str]:
     return {name.partition(".")[0] for name in modules} - sys.stdlib_module_names
 
 
-def _imported(name: str, file: str, words: set[str]) -> Iterator[str]:
+class _Statement(NamedTuple):
+    """What an import statement names: the module, at how many dots, and what is taken from it."""
+
+    level: int
+    module: str
+    names: tuple[str, ...]
+
+
+def _imported(name: str, file: str, tops: frozenset[str]) -> Iterator[str]:
     """Yield the names of modules, and of what may be one, that a module imports at its top.
 
-    Code that has none of `words` among its names is not looked at more closely.
+    Of one that imports nothing of the top-level packages `tops`, nothing may be yielded.
     """
-    code = _code_of(file)
+    if not file.endswith(".py"):
+        return
+    try:
+        status = os.stat(file)  # noqa: PTH116  # thousands of them, at every report
+    except (OSError, ValueError):
+        return
+    stamp = file, status.st_mtime_ns, status.st_size
+    if name.partition(".")[0] not in tops:  # else imports may be relative
+        mentioned = _mentioned(*stamp)
+        if mentioned is not None and tops.isdisjoint(mentioned):
+            return
     package = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
-    finder = ModuleFinder(path=[])
+    for level, base, names in _statements(*stamp):
+        try:
+            module = resolve_name("." * level + base, package) if level else base
+        except ImportError:
+            continue
+        yield module
+        yield from (f"{module}.{each}" for each in names)
+
+
+@lru_cache(_KEPT)
+def _mentioned(file: str, changed_ns: int, size: int) -> frozenset[str] | None:
+    """Return top-level names that a file imports, perhaps with others; None if that is not known.
+
+    To compile a file takes long. Most have nothing to do with what is wanted, as their text shows.
+    """
+    if _compiled(file) is not None:
+        statements = _statements(file, changed_ns, size)
+        return frozenset(each.module.partition(".")[0] for each in statements)
+    try:
+        text = Path(file).read_bytes()
+    except OSError:
+        return None
+    if not text.isascii():  # a name may be written in several ways
+        return None
+    found = set(_FROM.findall(text))
+    for after in _IMPORT.findall(text):
+        found.update(_WORD.findall(after))
+    return frozenset(sys.intern(word.decode()) for word in found)
+
+
+_FROM = re.compile(rb"\bfrom[\s\\]+(\w+)")
+_IMPORT = re.compile(rb"\bimport\b((?:[^\n;#\\]|\\\r?\n)*)")
+_WORD = re.compile(rb"\w+")
+
+
+@lru_cache(_KEPT)
+def _statements(file: str, _changed_ns: int, _size: int) -> tuple[_Statement, ...]:
+    """Return the import statements that run when the module of a Python file does."""
+    code = _code_of(file)
+    found: list[_Statement] = []
     waiting = [code] if code is not None else []
     while waiting:
         code = waiting.pop()
+        found += _statements_in(code)
         # A class body runs when the module does; a function, which is optimised, does not.
         waiting += (
             each
             for each in code.co_consts
             if isinstance(each, CodeType) and not each.co_flags & CO_OPTIMIZED
         )
-        if words.isdisjoint(code.co_names) and not any(
-            words.intersection(each) for each in code.co_consts if isinstance(each, tuple)
-        ):
-            continue
-        for kind, found in finder.scan_opcodes(code):
-            if kind == "absolute_import":
-                names, base = found
-            elif kind == "relative_import":
-                level, names, base = found
-                try:
-                    base = resolve_name("." * level + base, package)
-                except ImportError:
-                    continue
-            else:
-                continue
-            yield base
-            yield from (f"{base}.{each}" for each in names or () if each != "*")
+    return tuple(found)
+
+
+def _statements_in(code: CodeType) -> Iterator[_Statement]:
+    """Yield the import statements of one code object: each loads two constants, and imports."""
+    units = code.co_code
+    end = units.find(_IMPORT_NAME)
+    while end >= 0:
+        if not end % 2:
+            base, start = _argument(units, end)
+            names, start = _argument(units, start - 2)
+            level, start = _argument(units, start - 2)
+            small = units[start] == _LOAD_SMALL_INT
+            taken = code.co_consts[names] or ()
+            yield _Statement(
+                level if small else code.co_consts[level],
+                code.co_names[base],
+                tuple(sys.intern(each) for each in taken if each != "*"),
+            )
+        end = units.find(_IMPORT_NAME, end + 1)
+
+
+def _argument(units: bytes, position: int) -> tuple[int, int]:
+    """Return the argument of the instruction at `position`, and where its prefixes begin."""
+    value, shift = units[position + 1], 8
+    while position >= 2 and units[position - 2] == dis.EXTENDED_ARG:
+        position -= 2
+        value |= units[position + 1] << shift
+        shift += 8
+    return value, position
+
+
+_IMPORT_NAME = bytes([dis.opmap["IMPORT_NAME"]])
+_LOAD_SMALL_INT = dis.opmap.get("LOAD_SMALL_INT")  # Python 3.14 loads the level so
 
 
 def _code_of(file: str) -> CodeType | None:
     """Return the code of a Python file, compiled before or now; None if that cannot be had."""
-    if not file.endswith(".py"):
-        return None
-    with suppress(OSError, ValueError, EOFError, TypeError, NotImplementedError):
-        compiled = Path(cache_from_source(file))
-        if not compiled.exists():  # pytest keeps beside it what it has rewritten
-            compiled = next(compiled.parent.glob(f"{escape(compiled.stem)}-pytest-*.pyc"), compiled)
-        content = compiled.read_bytes()
+    with suppress(OSError, ValueError, EOFError, TypeError):
+        compiled = _compiled(file)
+        content = compiled.read_bytes() if compiled is not None else b""
         if content.startswith(MAGIC_NUMBER):
             found = marshal.loads(content[_HEADER_BYTES:])  # noqa: S302  # Python has run it
             return found if isinstance(found, CodeType) else None
     with suppress(OSError, ValueError, SyntaxError, RecursionError):
         return compile(Path(file).read_bytes(), file, "exec", dont_inherit=True)
+    return None
+
+
+def _compiled(file: str) -> Path | None:
+    """Return where the code of a Python file is kept that was compiled before, if it is."""
+    with suppress(OSError, ValueError, NotImplementedError):
+        path = Path(cache_from_source(file))
+        if path.exists():
+            return path
+        return next(path.parent.glob(f"{escape(path.stem)}-pytest-*.pyc"), None)  # rewritten
     return None

@@ -59,17 +59,29 @@ class TimeProfiler:
         require("pyinstrument", extra="profilers")
         from pyinstrument import Profiler
         from pyinstrument.frame import Frame
+        from pyinstrument.stack_sampler import get_stack_sampler
 
         self.name = f"pyinstrument {version('pyinstrument')}"
         self._make: Callable[..., Any] = Profiler
         self._frame: Callable[[str], Any] = Frame
+        self._sampler: Callable[[], Any] = get_stack_sampler
         self._here = threading.local()
         self._places: dict[str, Place] = {}
 
     def start(self, interval_ns: int) -> Running:
-        """Start a profiler in this thread."""
+        """Start a profiler in this thread.
+
+        pyinstrument prints advice about its options where the clock is slow, on the program's
+        standard error and once a thread. Nobody asked for it here: it is left for those who do.
+        """
         made = self._make(interval=interval_ns / 1e9, async_mode="enabled")
-        made.start()
+        sampler = self._sampler()  # of this thread
+        warned = sampler.has_warned_about_timing_overhead
+        sampler.has_warned_about_timing_overhead = True
+        try:
+            made.start()
+        finally:
+            sampler.has_warned_about_timing_overhead = warned
         self._count(1)
         return _TimeRunning(self, made)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from scipy.stats import kendalltau, theilslopes
 
 from pluginhost.analytics.anomalies import MAX_ANOMALIES, AnomalyDetector
@@ -80,6 +80,7 @@ def test_something_out_of_nothing_is_a_change() -> None:
 
 
 @given(st.lists(st.floats(0, 1e18), max_size=40))
+@example([0.0] * 9 + [5e-324])  # the smallest there is
 @settings(deadline=None, max_examples=60)
 def test_any_values_can_be_searched(values: list[float]) -> None:
     """Whatever levels come out are within the series, in order."""

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import argparse
+import ast
+import asyncio
+import py_compile
+import unittest
+from collections.abc import Callable, Iterable, Mapping
+from importlib.util import cache_from_source
+from modulefinder import ModuleFinder
 from pathlib import Path
+from types import ModuleType
 
+import hypothesis
+import pluggy
 import pytest
 from hypothesis import given, strategies as st
 
-from pluginhost.attribution.import_graph import ImportGraph
+from pluginhost.attribution.import_graph import ImportGraph, _statements_in
 
 GraphOf = Callable[..., ImportGraph]
 
 
 @pytest.fixture
 def graph_of(tmp_path: Path) -> GraphOf:
-    """Return `of(texts)`: the graph of modules by name; a name that ends in a dot is a package."""
+    """Return `of(texts)`: the graph of modules by name; a name that ends in a dot is a package.
 
-    def of(texts: Mapping[str, str]) -> ImportGraph:
+    `of(texts, wanted)` is asked for some of them only.
+    """
+
+    def of(texts: Mapping[str, str], wanted: Iterable[str] | None = None) -> ImportGraph:
         files = {}
         for name, text in texts.items():
             parts = name.split(".")
@@ -26,7 +39,7 @@ def graph_of(tmp_path: Path) -> GraphOf:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
             files[name.rstrip(".")] = str(path)
-        return ImportGraph(files, files)
+        return ImportGraph(files, files if wanted is None else wanted)
 
     return of
 
@@ -52,12 +65,54 @@ def test_what_somebody_else_imports_stays_with_all_it_needs(graph_of: GraphOf) -
         pytest.param("class A:\n    import package.part", id="in a class"),
         pytest.param("if 0.1 > x:\n    from package.part import *", id="in a condition"),
         pytest.param("try:\n    import package.part\nfinally:\n    pass", id="tried"),
+        pytest.param("import sys, \\\n  package.part", id="after another"),
+        pytest.param("from \\\n  package import \\\n  part", id="on several lines"),
+        pytest.param("from package import (  # a comment\n  part,\n)", id="in brackets"),
+        pytest.param("a = 1; import package.part; b = 2", id="among others"),
+        pytest.param("ä = 1\nimport package.part", id="not all ASCII"),
+        pytest.param("a = 'import of'\r\nimport package.part\r\n", id="in a file of Windows"),
     ],
 )
 def test_statements_at_the_top_are_found(graph_of: GraphOf, text: str) -> None:
     """In all their forms; the package comes along with its part."""
-    graph = graph_of({"package.": "", "package.part": "", "main": text})
-    assert graph.kept({"package", "package.part"}) == {"package": "main", "package.part": "main"}
+    texts = {"package.": "", "package.part": "", "main": text}
+    for wanted in (texts, ["package", "package.part"]):
+        kept = graph_of(texts, wanted).kept({"package", "package.part"})
+        assert kept == {"package": "main", "package.part": "main"}
+
+
+def test_compiled_files_are_read_as_they_are(graph_of: GraphOf, tmp_path: Path) -> None:
+    """Of code that is there already, what imports something else is left out just the same."""
+    texts = {"one": "", "two": "", "main": "import one", "other": "import two\nimport json"}
+    graph_of(texts)
+    for path in tmp_path.glob("*.py"):
+        py_compile.compile(str(path), cfile=cache_from_source(str(path)))
+    assert graph_of(texts, ["one"]).kept({"one", "two"}) == {"one": "main"}
+    assert graph_of(texts, ["one", "two"]).kept({"one", "two"}) == {"one": "main", "two": "other"}
+
+
+def test_a_file_that_changed_is_read_again(graph_of: GraphOf) -> None:
+    """What was read of it serves the next report, unless it is another one by then."""
+    texts = {"one": "", "main": "import one"}
+    assert graph_of(texts, ["one"]).kept({"one"}) == {"one": "main"}
+    assert graph_of({**texts, "main": "import json as one"}, ["one"]).kept({"one"}) == {}
+
+
+@pytest.mark.parametrize("module", [ast, argparse, asyncio, unittest, pytest, hypothesis, pluggy])
+def test_statements_are_those_that_the_library_finds(module: ModuleType) -> None:
+    """Which reads code an instruction at a time, and slowly."""
+    code = compile(Path(str(module.__file__)).read_bytes(), "module", "exec")
+    found = []
+    for kind, statement in ModuleFinder(path=[]).scan_opcodes(code):
+        if kind == "absolute_import":
+            names, base = statement
+            found.append((0, base, names or ()))
+        elif kind == "relative_import":
+            found.append((statement[0], statement[2], statement[1]))
+    assert found
+    assert list(_statements_in(code)) == [
+        (level, base, tuple(each for each in names if each != "*")) for level, base, names in found
+    ]
 
 
 def test_an_import_in_a_function_keeps_nothing(graph_of: GraphOf) -> None:

@@ -271,6 +271,25 @@ def test_somebody_elses_profiler_is_not_disturbed(host: PluginHost) -> None:
     assert (profile.profiled, profile.skipped) == (0, 1)
 
 
+def test_advice_about_a_slow_clock_is_not_printed_to_the_program(
+    host: PluginHost, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """pyinstrument gives it on standard error; whoever uses pyinstrument themselves still gets it."""
+    from pyinstrument import Profiler, stack_sampler
+
+    monkeypatch.setattr(stack_sampler, "timing_overhead", lambda: {"walltime": 1e-3})
+    monkeypatch.setattr(stack_sampler, "walltime_coarse_resolution", lambda: None)
+    sampler = stack_sampler.get_stack_sampler()
+    monkeypatch.setattr(sampler, "has_warned_about_timing_overhead", False)
+    with observe(host, inside=Inside("Mill")) as observation:
+        host.execute("Mill", 1)
+    assert profile_of(observation).profiled == 1
+    assert capsys.readouterr().err == ""
+    with Profiler():
+        pass
+    assert "overhead" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("step", ["start", "stop", "stacks"])
 def test_a_profiler_that_fails_is_used_no_more(
     host: PluginHost, step: str, capsys: pytest.CaptureFixture[str]
