@@ -46,8 +46,8 @@ def ini_of(name: str) -> str:
     return f"plugin_profile_{name.replace('-', '_')}"
 
 
-def add_options(parser: pytest.Parser, config: Any) -> None:
-    """Add the options to those of pytest; begin to record if they are used."""
+def add_options(parser: pytest.Parser, config: Any) -> bool:
+    """Add the options to those of pytest; return whether they are used."""
     group = parser.getgroup("plugin-profile", "where the suite's time goes (pluginhost)")
     add = group.addoption
     add(ON, action="store_true", default=False, help="Tell where the suite's time goes.")
@@ -58,10 +58,7 @@ def add_options(parser: pytest.Parser, config: Any) -> None:
         add(f"{ON}-{name}", metavar=metavar, choices=choices, help=text)
     for name, text in FLAGS.items():
         add(f"{ON}-{name}", action="store_true", default=False, help=text)
-    if is_wanted(config, words_of(config)):
-        from pluginhost.pytest_plugin.profile import begin
-
-        begin(config)
+    return is_wanted(config, words_of(config))
 
 
 def words_of(config: Any) -> list[str]:

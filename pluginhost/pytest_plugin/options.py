@@ -37,7 +37,10 @@ def pytest_addoption(parser: "pytest.Parser", pluginmanager: "pytest.PytestPlugi
     ):
         from pluginhost.pytest_plugin.asking import add_options
 
-        add_options(parser, config)
+        if add_options(parser, config):
+            from pluginhost.pytest_plugin.profile import begin
+
+            begin(config)
 
 
 @pytest.fixture
