@@ -22,7 +22,7 @@ from pluginhost.history.places import Place, place_of
 from pluginhost.history.records import PluginTotals, RunLabel, StoredRun
 from pluginhost.history.rollups import cell_of
 from pluginhost.history.schema import HEAD, revision_of
-from pluginhost.history.storable import shown_name, stored_name
+from pluginhost.history.storable import LABEL_BYTES, shown_name, stored_name, stored_text
 from pluginhost.history.tables import ANOMALIES, ROLLUPS, RUN_PLUGINS, RUNS, SITES
 from pluginhost.history.troubles import words_of
 from pluginhost.report import Report, decode
@@ -72,11 +72,14 @@ class History:
                 remedy="bring it up to date: pluginhost history upgrade",
             )
 
-    def runs(self, *, limit: int | None = None, name: str | None = None) -> tuple[StoredRun, ...]:
-        """Return the newest runs, the newest first, of all programs or of one name."""
+    def runs(
+        self, *, limit: int | None = None, name: str | None = None, host: str | None = None
+    ) -> tuple[StoredRun, ...]:
+        """Return the newest runs, the newest first, of all programs or of one name, or of one host."""
         query = select(*_RUN_COLUMNS).order_by(RUNS.c.number.desc())
-        if name is not None:
-            query = query.where(RUNS.c.name == name)
+        for column, wanted in ((RUNS.c.name, name), (RUNS.c.host, host)):
+            if wanted is not None:
+                query = query.where(column == stored_text(wanted, LABEL_BYTES))
         if limit is not None:
             query = query.limit(limit)
         with self._asking() as connection:
@@ -87,9 +90,11 @@ class History:
             counts: dict[int, int] = {int(run): int(n) for run, n in counted}
         return tuple(_run(row, counts.get(row["number"], 0)) for row in rows)
 
-    def plugins(self, *, name: str | None = None) -> tuple[PluginTotals, ...]:
-        """Return all plugins over all runs (of one name), who took the most time first."""
-        chosen = {run.number: run for run in self.runs(name=name)}
+    def plugins(
+        self, *, name: str | None = None, host: str | None = None
+    ) -> tuple[PluginTotals, ...]:
+        """Return all plugins over all runs (of one name, of one host), who took the most time first."""
+        chosen = {run.number: run for run in self.runs(name=name, host=host)}
         versions = self._versions(None)
         found: dict[tuple[str, str], list[tuple[int, Cell]]] = defaultdict(list)
         for row in self._cells(None, RUN):
@@ -116,13 +121,18 @@ class History:
         return _totals(plugin_id, kind, by_kind[kind], runs, self._versions(plugin_id))
 
     def by_run(
-        self, plugin_id: str, *, hook: str | None = None, name: str | None = None
+        self,
+        plugin_id: str,
+        *,
+        hook: str | None = None,
+        name: str | None = None,
+        host: str | None = None,
     ) -> tuple[RunCell, ...]:
         """Return what a plugin did in each run, the oldest first: its executions, else its hook calls.
 
         With `hook`, the calls of that hook alone.
         """
-        runs = {run.number: run for run in self.runs(name=name)}
+        runs = {run.number: run for run in self.runs(name=name, host=host)}
         cells: dict[int, dict[str, Cell]] = defaultdict(dict)
         for row in self._cells(plugin_id, RUN, hook=hook):
             if row["kind"] in WORK and row["run"] in runs:
@@ -139,11 +149,25 @@ class History:
             found.append(RunCell(runs[number], about.get("version"), cell, about))
         return tuple(found)
 
-    def by_time(self, plugin_id: str, seconds: int = DAY) -> dict[int, Cell]:
-        """Return what a plugin did in each minute, hour or day, over all runs and hosts, by its start."""
+    def by_time(
+        self,
+        plugin_id: str,
+        seconds: int = DAY,
+        *,
+        hook: str | None = None,
+        name: str | None = None,
+        host: str | None = None,
+    ) -> dict[int, Cell]:
+        """Return what a plugin did in each minute, hour or day, over all runs and hosts, by its start.
+
+        With `hook`, the calls of that hook alone; with `name` or `host`, runs of these alone.
+        """
+        runs = None
+        if name is not None or host is not None:
+            runs = {run.number for run in self.runs(name=name, host=host)}
         cells: dict[int, dict[str, Cell]] = defaultdict(dict)
-        for row in self._cells(plugin_id, seconds):
-            if row["kind"] in WORK:
+        for row in self._cells(plugin_id, seconds, hook=hook):
+            if row["kind"] in WORK and (runs is None or row["run"] in runs):
                 cells[row["start_s"]].setdefault(row["kind"], Cell()).add(cell_of(row))
         if not cells:
             raise self._unknown(plugin_id)
