@@ -15,7 +15,8 @@ import pluggy
 from pluginhost.reading import ProcessReading
 
 if TYPE_CHECKING:
-    from pluginhost.report import LoopBlock, PluginInfo
+    from pluginhost.footprint import LoopBlock
+from pluginhost.report import PluginInfo
 
 PROJECT_NAME = "pluginhost"
 API_VERSION = "1.0"

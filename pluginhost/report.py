@@ -18,6 +18,7 @@ import msgspec
 from pluginhost.costs import CostReport, FlameGraphNode, Verification
 from pluginhost.errors import ReportFileError
 from pluginhost.events import Status
+from pluginhost.footprint import LoopBlock, ResourceUse
 from pluginhost.inside import InsideProfile
 from pluginhost.saving import reason_of, write_file
 from pluginhost.series import Anomaly, Series
@@ -39,20 +40,6 @@ class PluginState(StrEnum):
     QUARANTINED = "quarantined"
 
 
-class LoopBlock(msgspec.Struct, frozen=True, kw_only=True):
-    """How a plugin's code has held up event loops at one place of it.
-
-    `hook` is the one that was called ("" for a task or callback of its own), `where` the innermost
-    call. It was seen so `count` times, for `longest_ns` at least, `total_ns` in all.
-    """
-
-    hook: str
-    where: str
-    count: int
-    longest_ns: int
-    total_ns: int
-
-
 class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a plugin without importing it, and how it stands.
 
@@ -60,7 +47,8 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     with optional version specifiers ("checksum>=1"), `after` are peers that come first when there.
     `runner` says where it runs. `error` and `remedy` say why it failed, was skipped or put in
     quarantine, `survivors` what an unload could not release, `dirty` what loading has changed of what
-    the whole process shares, `loop_blocks` where its code has blocked event loops, the longest first.
+    the whole process shares, `loop_blocks` where its code has blocked event loops, the longest first,
+    `resources` what it took of the host's process.
     """
 
     id: str
@@ -80,6 +68,7 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     survivors: tuple[str, ...] = ()
     dirty: tuple[str, ...] = ()
     loop_blocks: tuple[LoopBlock, ...] = ()
+    resources: tuple[ResourceUse, ...] = ()
 
 
 class ExecutionMetrics(msgspec.Struct, frozen=True, kw_only=True):

@@ -108,12 +108,17 @@ def only_of(plugins: tuple[str, ...], *, safe_mode: bool) -> tuple[str, ...] | N
 
 
 def host_of(
-    sources: tuple[str, ...], *, only: tuple[str, ...] | None = None, lock: str | None = None
+    sources: tuple[str, ...],
+    *,
+    only: tuple[str, ...] | None = None,
+    lock: str | None = None,
+    track_resources: bool = False,
 ) -> PluginHost:
     """Return a host of the plugins from these sources, named for them; nothing is loaded yet."""
     from pluginhost.host.host import PluginHost
 
-    return PluginHost(", ".join(sources), sources=sources, only=only, lock=lock)
+    name = ", ".join(sources)
+    return PluginHost(name, sources=sources, only=only, lock=lock, track_resources=track_resources)
 
 
 def _complete_source(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from pluginhost.errors import PluginStateError
+from pluginhost.footprint import LoopBlock
 from pluginhost.host.calls import CallsUnderWay
 from pluginhost.host.steps import PluginRecord
-from pluginhost.report import LoopBlock
 from pluginhost.seconds import ns_of_seconds
 from pluginhost.warning import warn
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from inspect import isawaitable
 from pathlib import Path
@@ -36,6 +36,7 @@ from pluginhost.host.runners import deadline_of
 from pluginhost.host.runners.inline import in_thread
 from pluginhost.host.sources import PluginSource, sources_of
 from pluginhost.host.steps import HostSteps
+from pluginhost.host.takings import Accounts, takings_by_id
 from pluginhost.host.transitions import Transitions
 from pluginhost.processes import follow_forks
 from pluginhost.report import PluginInfo, PluginState
@@ -59,8 +60,9 @@ class PluginHost:
     ids ("*": all others) to "inline", "process" or an executor, and goes before what manifests say;
     `state_file` keeps crashes of plugins in processes of their own (None: in the platform's folder,
     "": nowhere). An import inline, or a setup, may take `load_deadline` seconds. A plugin that blocks an
-    event loop for `loop_block_seconds` (None: no matter how long) is told; see `watch_loop`. A
-    context manager.
+    event loop for `loop_block_seconds` (None: no matter how long) is told; see `watch_loop`. What
+    plugins take of this process is looked at around loading and unloading, with `track_resources`
+    around each execution, too. A context manager.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class PluginHost:
         state_file: str | Path | None = None,
         load_deadline: float | None = None,
         loop_block_seconds: float | None = THRESHOLD_S,
+        track_resources: bool = False,
     ) -> None:
         check_host_version(api_version)
         ns_of_seconds(drain_seconds, "drain_seconds")
@@ -90,9 +93,10 @@ class PluginHost:
         self.manager.add_hookspecs(PluginSpec)
         self.lifecycle = pluggy.PluginManager(PROJECT_NAME)
         self.lifecycle.add_hookspecs(LifecycleSpec)
-        self._hook_execute = self.lifecycle.hook.pluginhost_execute
-        self._hook_execute_elsewhere = self.lifecycle.hook.pluginhost_execute_elsewhere
-        self._hook_aexecute = self.lifecycle.hook.pluginhost_aexecute
+        hook = self.lifecycle.hook
+        self._hook_execute: Callable[..., Any] = hook.pluginhost_execute
+        self._hook_execute_elsewhere: Callable[..., Any] = hook.pluginhost_execute_elsewhere
+        self._hook_aexecute: Callable[..., Awaitable[Any]] = hook.pluginhost_aexecute
         self._catalogue = Catalogue(
             name, sources_of(sources, group=entry_point_group), self._placement
         )
@@ -103,7 +107,14 @@ class PluginHost:
             self, self._catalogue.records, self._trust, self._placement, Patience(load_deadline)
         )
         self.lifecycle.register(self._steps, name=PROJECT_NAME)
-        self._transitions = Transitions(self.lifecycle, self._catalogue, self._steps, self._calls)
+        self._accounts = Accounts(takings_by_id(self._catalogue.records))
+        if track_resources:
+            self._hook_execute = self._accounts.around(self._hook_execute)
+            self._hook_execute_elsewhere = self._accounts.around(self._hook_execute_elsewhere)
+            self._hook_aexecute = self._accounts.around_awaiting(self._hook_aexecute)
+        self._transitions = Transitions(
+            self.lifecycle, self._catalogue, self._steps, self._calls, self._accounts
+        )
         self._loaded, self._runners = self._transitions.loaded, self._transitions.runners
         self._loops = LoopBlocks(
             self.lifecycle, self.manager, self._catalogue.records, self._calls, loop_block_seconds
@@ -172,7 +183,7 @@ class PluginHost:
             for error in self._transitions.load_in_order(self._catalogue.with_required(plugin_id)):
                 if error.plugin_id == plugin_id:
                     raise error
-            return self._catalogue.find(plugin_id).info
+            return self._catalogue.find(plugin_id).shown()
 
     def load_all(self) -> tuple[PluginInfo, ...]:
         """Load every plugin that can be loaded, in order of their requirements; return all.
@@ -302,7 +313,9 @@ class PluginHost:
             self.discover()
             self._catalogue.find(plugin_id).fresh = True
             self.load(plugin_id)
-            return self._catalogue.find(plugin_id).stand(PluginState.LOADED, survivors=survivors)
+            record = self._catalogue.find(plugin_id)
+            record.stand(PluginState.LOADED, survivors=survivors)
+            return record.shown()
 
     def release(self, plugin_id: str) -> None:
         """Forget that the plugin crashed, so that it is no longer in quarantine."""
@@ -349,6 +362,7 @@ class PluginHost:
         self._calls.after_fork()
         self._placement.after_fork()
         self._loops.after_fork()
+        self._accounts.after_fork()
         for runner in self._runners.values():
             runner.after_fork()
         if self.lifecycle_lock._is_owned():  # type: ignore[attr-defined]

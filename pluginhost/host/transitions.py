@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 import pluggy
 from msgspec.structs import replace
@@ -14,6 +15,7 @@ from pluginhost.host.ordering import LIVE, loading_order
 from pluginhost.host.runners import Runner
 from pluginhost.host.steps import HostSteps, PluginRecord, as_load_error
 from pluginhost.host.surroundings import surroundings
+from pluginhost.host.takings import LOAD, UNLOAD, Accounts, Takings
 from pluginhost.report import PluginInfo, PluginState
 
 
@@ -29,6 +31,7 @@ class Transitions:
         catalogue: Catalogue,
         steps: HostSteps,
         calls: CallsUnderWay,
+        accounts: Accounts,
     ) -> None:
         self.loaded: list[str] = []
         self.runners: dict[str, Runner] = {}
@@ -36,6 +39,7 @@ class Transitions:
         self._catalogue = catalogue
         self._steps = steps
         self._calls = calls
+        self._accounts = accounts
 
     def load_in_order(self, wanted: Mapping[str, PluginInfo]) -> list[PluginHostError]:
         """Load what is not loaded yet; return the errors, each naming its plugin."""
@@ -57,9 +61,11 @@ class Transitions:
     def _load(self, record: PluginRecord) -> None:
         before = record.info
         record.before = surroundings()
+        record.takings = Takings()
         info = record.stand(PluginState.LOADING, dirty=())
         try:
-            self._hook.pluginhost_load(plugin_id=info.id, info=info)
+            with self._step(record, LOAD):
+                self._hook.pluginhost_load(plugin_id=info.id, info=info)
         except KeyboardInterrupt:
             self._steps.discard(record)
             record.info = before
@@ -77,6 +83,10 @@ class Transitions:
             self._calls.loaded(info.id)
             self.runners[info.id] = record.runner
 
+    def _step(self, record: PluginRecord, step: str) -> AbstractContextManager[None]:
+        elsewhere = record.candidate.info.runner == "process"
+        return self._accounts.step(None if elsewhere else record.takings, step)
+
     def unload(self, record: PluginRecord) -> PluginInfo:
         """Unload one plugin; raises what its teardown raises, when it is unloaded all the same."""
         info = record.info
@@ -89,9 +99,10 @@ class Transitions:
         self.loaded.remove(info.id)
         try:
             record.running = self._calls.drain(info.id)
-            self._hook.pluginhost_unload(plugin_id=info.id, info=info)
+            with self._step(record, UNLOAD):
+                self._hook.pluginhost_unload(plugin_id=info.id, info=info)
         finally:
             if record.info.state is PluginState.UNLOADING:  # a wrapper failed before the step
                 self._steps.discard(record)
                 record.unloaded()
-        return record.info
+        return record.shown()

@@ -18,6 +18,7 @@ import pluggy
 from pluginhost.bus import EventBus
 from pluginhost.calltree import EventKind
 from pluginhost.events import Detail
+from pluginhost.footprint import LoopBlock
 from pluginhost.hookspecs import Task, hookimpl
 from pluginhost.instrumentation.awaitables import timed_awaitable
 from pluginhost.instrumentation.failures import failure_of
@@ -32,7 +33,7 @@ from pluginhost.instrumentation.readings import (
     thread_cpu_ns,
 )
 from pluginhost.instrumentation.sampling import Sampler
-from pluginhost.report import LoopBlock, PluginInfo
+from pluginhost.report import PluginInfo
 
 Wrapper = Generator[None, Any, Any]
 
