@@ -31,6 +31,7 @@ from pluginhost.instrumentation.by_thread import ThreadNesting
 from pluginhost.instrumentation.calls import CallTimer
 from pluginhost.instrumentation.imports import ConftestSource, ImportSource
 from pluginhost.instrumentation.readings import ThreadCpu
+from pluginhost.instrumentation.sparing import Sparer
 from pluginhost.instrumentation.tap import HookTapSource, Timed
 from pluginhost.printable import printable
 from pluginhost.profiler.calls import CallTotals
@@ -52,6 +53,9 @@ class Ledger(Protocol):
     def observe(self, batch: EventBatch) -> None:
         """Take a batch from the bus."""
 
+    def count(self, path: CallPath) -> int:
+        """Return how many calls of one path were added up."""
+
     def total_ns(self, path: CallPath) -> int:
         """Return the time of all calls of one path that were added up."""
 
@@ -66,7 +70,8 @@ class Recorder:
     `bus` are told of every call in order; without, calls are only added up, which costs less.
     `cpu_gap_ns` is how often at most the CPU clock is read (see `ThreadCpu`; None: never), `imports`
     whether they are recorded. `begun_ns` and `spawned_ns` are what `Capture` says of them.
-    `drained` is called now and then after calls were added up, in time that counts as measuring.
+    With `sparing`, the application's own implementations are not all timed where calls are many (see
+    `Sparer`). `drained` is called now and then after calls were added up, in time that counts as measuring.
     After `close()` nothing of it is left in the managers or in Python's import machinery.
     """
 
@@ -79,6 +84,7 @@ class Recorder:
         begun_ns: int | None = None,
         spawned_ns: int | None = None,
         drained: Callable[[], None] | None = None,
+        sparing: bool = False,
     ) -> None:
         self.bus = EventBus(capacity=_CAPACITY, drain_chunk=_CAPACITY)
         self._thread_id = threading.get_ident()
@@ -98,6 +104,8 @@ class Recorder:
             self._ledger = totals = CallTotals()
             self._adding = InPlace(tree, totals)
         self._drained = drained
+        self._sparing = sparing
+        self._sparers: list[Sparer] = []
         clock = self.bus.clock
         self._has_cpu = cpu_gap_ns is not None
         cpu = ThreadCpu(clock, gap_ns=cpu_gap_ns) if cpu_gap_ns is not None else None
@@ -115,7 +123,7 @@ class Recorder:
         self._main_cpu_ns, self._cpu_ns = _thread_cpu_ns(self._thread_id), time.process_time_ns()
         self._watched: list[_Watched] = []
         self._projects: dict[str, str] = {}
-        self._costs_ns: tuple[float, float, float] | None = None
+        self._costs_ns: tuple[float, float, float, float] | None = None
         self._calibrating = False
 
     def start(self) -> None:
@@ -139,8 +147,12 @@ class Recorder:
         watched = _Watched(manager, self._projects)
         self._watched.append(watched)
         timer = CallTimer(self.nesting, name_of=watched.name_of)
+        sparer = None
+        if self._sparing:
+            sparer = Sparer(self.nesting, watched.is_own, watched.name_of)
+            self._sparers.append(sparer)
         for source in (
-            HookTapSource(manager, through(timer.timed)),
+            HookTapSource(manager, through(timer.timed), sparer),
             ConftestSource(manager, self.nesting),
         ):
             self._sources.append(source)
@@ -164,6 +176,8 @@ class Recorder:
         main_cpu_ns = _thread_cpu_ns(self._thread_id) - self._main_cpu_ns
         cpu_ns = time.process_time_ns() - (0 if self._spawned_ns is not None else self._cpu_ns)
         self._flush()
+        for sparer in self._sparers:
+            sparer.settle(self._ledger.count)
         calls, sites = self._ledger.records()
         if not self._has_cpu:
             calls = tuple(msgspec.structs.replace(call, cpu_ns=None) for call in calls)
@@ -174,7 +188,7 @@ class Recorder:
             self._calibrating = True
             self._costs_ns = call_costs_ns(cpu=self._has_cpu)
             self._calibrating = False
-        inner_ns, outer_ns, import_ns = self._costs_ns
+        inner_ns, outer_ns, spared_ns, import_ns = self._costs_ns
         return Capture(
             pid=os.getpid(),
             parent_pid=os.getppid(),
@@ -196,6 +210,7 @@ class Recorder:
             record_count=self.bus.drained + (self._adding.records if self._adding else 0),
             inner_ns=inner_ns,
             outer_ns=outer_ns,
+            spared_ns=spared_ns,
             import_ns=import_ns,
             cut_paths=self.bus.tree.cut_paths,
             notes=self._notes(),
@@ -258,6 +273,9 @@ class BusJournal:
             bus.drain()
 
 
+_NOBODYS = frozenset({"", "__main__", "pluggy", "builtins"})
+
+
 class _Watched:
     """A manager, and all plugins and implementations that were ever seen in it.
 
@@ -277,6 +295,12 @@ class _Watched:
     def name_of(self, impl: pluggy.HookImpl) -> str:
         """Return what the plugin of `impl` is called in records, and note what it is."""
         return self._note(impl.plugin_name, impl.plugin)
+
+    def is_own(self, impl: pluggy.HookImpl) -> bool:
+        """Whether the plugin of `impl` is of the package that the manager's class is from."""
+        package = self._class_module.partition(".")[0]
+        module = _module_name(impl.plugin).partition(".")[0]
+        return module == package and package not in _NOBODYS
 
     def seen(self) -> SeenManager:
         """Return what is known, with all that is registered now if the manager is still there."""
@@ -320,8 +344,10 @@ class _Watched:
         if registered_name == str(id(plugin)):  # a name that says nothing, and differs every time
             shown = f"{module}.{printable(_class_of(plugin).__qualname__)}"
         name = self._named(shown)
-        if name not in self._plugins or distribution is not None:
+        noted = self._plugins.get(name)
+        if noted is None or (noted.distribution is None and distribution is not None):
             known = sys.modules.get(module)
+            distribution_name, version = _name_and_version(distribution)
             file = getattr(plugin if _is_module(plugin) else known, "__file__", None)
             self._plugins[name] = SeenPlugin(
                 name=name,
@@ -329,8 +355,8 @@ class _Watched:
                 module=module,
                 file=printable(file, 1000) if isinstance(file, str) else None,
                 is_module=_is_module(plugin),
-                distribution=_metadata(distribution, "Name"),
-                version=_metadata(distribution, "Version"),
+                distribution=distribution_name,
+                version=version,
             )
         return name
 
@@ -355,13 +381,17 @@ def _module_name(thing: object) -> str:
     return printable(getattr(_class_of(thing), "__module__", ""), 500)
 
 
-def _metadata(distribution: Any, key: str) -> str | None:
+def _name_and_version(distribution: Any) -> tuple[str | None, str | None]:
     """Return what a distribution says of itself; pluggy's facade passes the question on."""
+    if distribution is None:
+        return None, None
     try:
-        found = distribution.metadata[key] if distribution is not None else None
+        metadata = distribution.metadata  # read and parsed each time
+        found = metadata["Name"], metadata["Version"]
     except Exception:  # metadata are whatever lies on the disk
-        return None
-    return printable(found) if found else None
+        return None, None
+    name, version = (printable(each) if each else None for each in found)
+    return name, version
 
 
 def _thread_cpu_ns(thread_id: int) -> int:

@@ -77,11 +77,13 @@ def _requested(distribution: Distribution) -> bool:
 
 
 def _headers(distribution: Distribution) -> Message:
-    """Return the metadata without the long description, which is most of it."""
+    """Return what is looked at of the metadata: of a hundred distributions, all would take long."""
     for name in ("METADATA", "PKG-INFO"):
         text = distribution.read_text(name)
         if text:
-            return HeaderParser().parsestr(_END_OF_HEADERS.split(text, maxsplit=1)[0])
+            lines = _END_OF_HEADERS.split(text, maxsplit=1)[0].splitlines()
+            kept = [line for line in lines if line.startswith(_LOOKED_AT)]
+            return HeaderParser().parsestr("\n".join(kept))
     return distribution.metadata  # type: ignore[return-value]
 
 
@@ -111,6 +113,7 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+_LOOKED_AT = ("Name:", "Version:", "Requires-Dist:")
 _END_OF_HEADERS = re.compile(r"\r?\n\r?\n")
 _REQUIRED_NAME = re.compile(r"\s*[A-Za-z0-9][A-Za-z0-9._-]*")
 _ONLY_WITH_EXTRA = re.compile(r";\s*(?:[^;]*\band\s+)?\(?\s*extra\s*==\s*[^()]*$")
@@ -122,19 +125,16 @@ def _packages(distribution: Distribution) -> set[str]:
     listed = distribution.read_text("top_level.txt")
     if listed:
         return set(listed.split())
-    found = set()
-    for path in _installed_files(distribution):
-        first, slash, _ = path.partition("/")
-        if slash and first.isidentifier():
-            found.add(first)
-        elif not slash and first.endswith((".py", ".so", ".pyd")):
-            found.add(first.partition(".")[0])
-    return found
-
-
-def _installed_files(distribution: Distribution) -> Iterable[str]:
-    """Return the paths of all files: from RECORD itself where there is one, which is much quicker."""
     record = distribution.read_text("RECORD")
-    if record:
-        return {line.partition(",")[0].strip('"') for line in record.splitlines()}
-    return (path.as_posix() for path in distribution.files or ())
+    if record:  # itself, which is much quicker
+        lines: Iterable[str] = record.splitlines()
+    else:
+        lines = (f"{path.as_posix()}," for path in distribution.files or ())
+    found = set()
+    for first in {line.partition("/")[0] for line in lines}:  # a folder, or all of a line
+        name, comma, _ = first.strip('"').partition(",")
+        if not comma and name.isidentifier():
+            found.add(name)
+        elif comma and name.strip('"').endswith((".py", ".so", ".pyd")):
+            found.add(name.partition(".")[0])
+    return found
