@@ -28,7 +28,8 @@ from benchmarks.postgres import binaries, temporary_server
 from pluginhost import Profiler, observe
 from pluginhost.events import EventBatch
 from pluginhost.history.bulk import copy_pieces
-from pluginhost.history.engines import engine_of, journal_mode
+from pluginhost.history.engines import engine_of
+from pluginhost.history.journals import journal_mode
 from pluginhost.history.keeper import BATCH, SERVER_BATCH, HistoryKeeper
 from pluginhost.history.places import place_of
 from pluginhost.history.reader import History

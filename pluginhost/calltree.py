@@ -24,6 +24,7 @@ class EventKind(StrEnum):
     PLUGIN_EXECUTE = "plugin_execute"
     PLUGIN_ERROR = "plugin_error"
     PLUGIN_UNLOAD = "plugin_unload"
+    LOOP_BLOCK = "loop_block"
     HOOK_CALL = "hook_call"
     HOOK_AWAIT = "hook_await"
     MODULE_IMPORT = "module_import"

@@ -15,7 +15,8 @@ import pluggy
 from pluginhost.reading import ProcessReading
 
 if TYPE_CHECKING:
-    from pluginhost.report import PluginInfo
+    from pluginhost.footprint import LoopBlock
+from pluginhost.report import PluginInfo
 
 PROJECT_NAME = "pluginhost"
 API_VERSION = "1.0"
@@ -112,6 +113,13 @@ class LifecycleSpec:
     def pluginhost_aexecute(self, plugin_id: str, task: Task) -> Awaitable[Any]:
         """Return an awaitable that runs one asynchronous execution."""
         raise NotImplementedError
+
+    @hookspec
+    def pluginhost_loop_block(self, plugin_id: str, block: LoopBlock, thread_id: int) -> None:
+        """Hear that one plugin's code has held up the event loop of a thread, which goes on now.
+
+        Called in a thread of the host's own.
+        """
 
     @hookspec(firstresult=True)
     def pluginhost_unload(self, plugin_id: str, info: PluginInfo) -> PluginInfo:

@@ -129,6 +129,7 @@ class Observation:
             analytics=analytics,
             costs=costs,
             anomalies=self.anomalies.anomalies() if self.anomalies else (),
+            history_id=self.history.label.id if self.history is not None else None,
         )
 
     def performance_report(self) -> str:

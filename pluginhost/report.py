@@ -18,6 +18,7 @@ import msgspec
 from pluginhost.costs import CostReport, FlameGraphNode, Verification
 from pluginhost.errors import ReportFileError
 from pluginhost.events import Status
+from pluginhost.footprint import LoopBlock, ResourceUse
 from pluginhost.inside import InsideProfile
 from pluginhost.saving import reason_of, write_file
 from pluginhost.series import Anomaly, Series
@@ -46,7 +47,8 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     with optional version specifiers ("checksum>=1"), `after` are peers that come first when there.
     `runner` says where it runs. `error` and `remedy` say why it failed, was skipped or put in
     quarantine, `survivors` what an unload could not release, `dirty` what loading has changed of what
-    the whole process shares.
+    the whole process shares, `loop_blocks` where its code has blocked event loops, the longest first,
+    `resources` what it took of the host's process.
     """
 
     id: str
@@ -65,6 +67,8 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str | None = None
     survivors: tuple[str, ...] = ()
     dirty: tuple[str, ...] = ()
+    loop_blocks: tuple[LoopBlock, ...] = ()
+    resources: tuple[ResourceUse, ...] = ()
 
 
 class ExecutionMetrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +121,8 @@ class AggregateMetrics(msgspec.Struct, frozen=True, kw_only=True):
     a lower bound of what was allocated. The first execution is known by its start, the last by
     its end. `exact_count` executions ran in processes of their own: their CPU and memory are exact,
     their peaks are the most that those processes held, and `exit_count` of them ended their process,
-    the last with `last_exit_status`.
+    the last with `last_exit_status`. `loop_block_count` times its code has blocked an event loop, for
+    `longest_loop_block_ns` at most, the last time at `last_loop_block`.
     """
 
     plugin_id: str
@@ -148,6 +153,9 @@ class AggregateMetrics(msgspec.Struct, frozen=True, kw_only=True):
     exact_count: int = 0
     exit_count: int = 0
     last_exit_status: str | None = None
+    loop_block_count: int = 0
+    longest_loop_block_ns: int | None = None
+    last_loop_block: str | None = None
     first_execution_timestamp_ns: int
     last_execution_timestamp_ns: int
     last_error: str | None = None
@@ -287,7 +295,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about one observation, for people, files and programs."""
+    """Everything about one observation; `history_id` is that of the run which a history keeps live."""
 
     schema_version: int = SCHEMA_VERSION
     name: str
@@ -302,6 +310,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     series: tuple[Series, ...] = ()
     anomalies: tuple[Anomaly, ...] = ()
     verification: Verification | None = None
+    history_id: str | None = None
 
 
 class PluginList(msgspec.Struct, frozen=True, kw_only=True):

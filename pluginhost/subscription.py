@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _thread
 import contextlib
-import sys
 import threading
 import time
 from collections import deque
@@ -15,6 +14,7 @@ import msgspec
 
 from pluginhost.events import EventBatch
 from pluginhost.printable import printable
+from pluginhost.warning import warn as logged
 
 PATIENCE_S = 5.0
 """How long whoever must have a delivery over waits for one that another thread is about."""
@@ -270,16 +270,5 @@ class Courier(threading.Thread):
 
 
 def warn(what: str, observer: object, **details: object) -> None:
-    """Log a warning about an observer: the application's way, or else on standard error.
-
-    (Not on standard output, which is the application's.) A log that fails costs nobody anything.
-    """
-    import structlog  # deferred: it costs far more to import than the bus itself
-
-    details = {"observer": printable(type(observer).__name__), **details}
-    with contextlib.suppress(Exception):
-        if structlog.is_configured():
-            structlog.get_logger("pluginhost").warning(what, **details)
-        elif sys.stderr is not None:  # not by a logger with a lock, which may be held right here
-            shown = " ".join(f"{name}={value!r}" for name, value in details.items())
-            sys.stderr.write(f"pluginhost: {what} {shown}\n")
+    """Log a warning about an observer; see `pluginhost.warning.warn`."""
+    logged(what, observer=printable(type(observer).__name__), **details)

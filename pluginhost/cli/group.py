@@ -25,13 +25,19 @@ COMMANDS = {
     "export": "Turn a saved run into the format of another tool.",
     "compare": "Tell which plugin got slower between two saved runs.",
     "history": "Show what is kept of many runs, and what changed over them.",
+    "serve-metrics": "Serve a saved run or a history for Prometheus to scrape.",
     "gate": "Fail when a plugin is over its budget, for continuous integration.",
     "bisect": "Find the plugin, or the pair, that makes a program fail or slow.",
     "doctor": "Say what is wrong with plugins, what they change and leave behind.",
     "lock": "Write down which plugins may be loaded, with their code's sha256.",
     "completion": "Print what teaches your shell to complete commands and plugins.",
 }
-"""Each command, which is `command` in the module of its name, with its short help."""
+"""Each command, which is `command` in `module_of` its name, with its short help."""
+
+
+def module_of(name: str) -> str:
+    """Return the module of a command: that of its name, with `_` for `-`."""
+    return f"pluginhost.cli.{name.replace('-', '_')}"
 
 
 class LazyGroup(click.Group):
@@ -48,7 +54,7 @@ class LazyGroup(click.Group):
         """Import and return one command, None when there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"pluginhost.cli.{cmd_name}").command
+        command: click.Command = import_module(module_of(cmd_name)).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -84,14 +84,14 @@ def history_option(function: Function) -> Function:
         "--history",
         is_flag=False,
         flag_value="",
-        callback=_checked_history,
+        callback=checked_history,
         metavar="[URL]",
         help="Keep the run in a history, too: a file or postgresql://... as --history=URL, or the"
         " default one.",
     )(function)
 
 
-def _checked_history(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+def checked_history(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     """Refuse what is no place, but was to be something else: `--history words` of `run`."""
     if value and "/" not in value and "." not in value:
         raise click.BadParameter(
@@ -108,12 +108,17 @@ def only_of(plugins: tuple[str, ...], *, safe_mode: bool) -> tuple[str, ...] | N
 
 
 def host_of(
-    sources: tuple[str, ...], *, only: tuple[str, ...] | None = None, lock: str | None = None
+    sources: tuple[str, ...],
+    *,
+    only: tuple[str, ...] | None = None,
+    lock: str | None = None,
+    track_resources: bool = False,
 ) -> PluginHost:
     """Return a host of the plugins from these sources, named for them; nothing is loaded yet."""
     from pluginhost.host.host import PluginHost
 
-    return PluginHost(", ".join(sources), sources=sources, only=only, lock=lock)
+    name = ", ".join(sources)
+    return PluginHost(name, sources=sources, only=only, lock=lock, track_resources=track_resources)
 
 
 def _complete_source(

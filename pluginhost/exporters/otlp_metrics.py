@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pluginhost.exporters.families import BOUNDS_S, Family, Spread, families, label_of
+from pluginhost.exporters.families import BOUNDS_S, Family, Spread, families, label_of, measured_of
 from pluginhost.report import Report
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def metrics_data(report: Report) -> MetricsData:
 
     end_ns = report.created_timestamp_ns
     times = (max(0, end_ns - report.observed_ns), max(0, end_ns))
-    metrics = [_metric(family, times) for family in families([(None, report)])]
+    metrics = [_metric(family, times) for family in families([measured_of(report)])]
     scope = ScopeMetrics(
         scope=scope_of(report.environment.pluginhost), metrics=metrics, schema_url=""
     )

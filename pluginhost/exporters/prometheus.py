@@ -6,7 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from pluginhost.exporters.families import BOUNDS_S, MAX_SERIES, Family, Spread, families
+from pluginhost.exporters.families import (
+    BOUNDS_S,
+    MAX_SERIES,
+    Family,
+    Measured,
+    Spread,
+    families,
+    measured_of,
+)
 from pluginhost.extras import require
 from pluginhost.report import Report
 
@@ -16,20 +24,20 @@ if TYPE_CHECKING:
 
 def prometheus_text(report: Report, *, max_series: int = MAX_SERIES) -> str:
     """Return the metrics of one report in the text format 0.0.4."""
-    return exposition([(None, report)], max_series=max_series)[0].decode()
+    return exposition([measured_of(report)], max_series=max_series)[0].decode()
 
 
 def exposition(
-    reports: Sequence[tuple[str | None, Report]], *, accept: str = "", max_series: int = MAX_SERIES
+    measured: Sequence[Measured], *, accept: str = "", max_series: int = MAX_SERIES
 ) -> tuple[bytes, str]:
-    """Return the metrics of reports, see `families`, and the content type: what `accept` asks for."""
+    """Return metrics, see `families`, and the content type: what `accept` asks for."""
     require("prometheus_client", extra="prometheus")
     from prometheus_client import CollectorRegistry
     from prometheus_client.exposition import choose_encoder
 
     encode, content_type = choose_encoder(accept)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(families(reports, max_series=max_series)))
+    registry.register(_Collected(families(measured, max_series=max_series)))
     return encode(registry), content_type
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from sqlalchemy import Engine, NullPool, create_engine, event
 
 from pluginhost.errors import HistoryError
+from pluginhost.history.journals import journal_mode
 from pluginhost.history.places import Place
 
 BUSY_S = 2.0
@@ -15,24 +15,6 @@ BUSY_S = 2.0
 
 WAL_BYTES = 16 * 1024 * 1024
 _CONNECT_S = 5
-
-
-def has_wal_fix(version: tuple[int, ...]) -> bool:
-    """Whether this SQLite is without the WAL-reset bug, which can corrupt a database.
-
-    It is in 3.7.0 to 3.51.2, and was mended in 3.51.3, and also in 3.50.7 and 3.44.6.
-    """
-    if version >= (3, 51, 3):
-        return True
-    return any(version[:2] == mended[:2] and version >= mended for mended in _MENDED)
-
-
-_MENDED = ((3, 50, 7), (3, 44, 6))
-
-
-def journal_mode(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> str:
-    """Return the journal mode that is safe with this SQLite: WAL, or DELETE where that is not."""
-    return "WAL" if has_wal_fix(version) else "DELETE"
 
 
 def engine_of(place: Place, *, writing: bool, mode: str | None = None) -> Engine:

@@ -6,6 +6,8 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import msgspec
+
 from pluginhost.history.git import Checkout, checkout_of
 from pluginhost.history.records import RunLabel
 from pluginhost.report import Environment, Report, encode
@@ -26,8 +28,12 @@ def label_of_run(name: str, environment: Environment, started_timestamp_ns: int)
 
 
 def label_of_report(report: Report, checkout: Checkout) -> RunLabel:
-    """Return the label of a saved run: its id follows from what it holds, so twice is once."""
-    digest = sha256(encode(report).encode("utf-8", "replace")).digest()
+    """Return the label of a saved run: its id follows from what it holds, so twice is once.
+
+    What a history has added to the report does not count.
+    """
+    own = msgspec.structs.replace(report, series=())
+    digest = sha256(encode(own).encode("utf-8", "replace")).digest()
     started_ns = report.created_timestamp_ns - report.observed_ns
     return _label(
         report.name,

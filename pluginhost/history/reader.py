@@ -36,6 +36,7 @@ _LABEL = (
     *("pluginhost", "pluggy", "platform", "revision", "branch"),
 )
 _RUN_COLUMNS = [column for column in RUNS.c if column.name != "report"]
+_RUNS_AT_ONCE = 500
 _REFERENCE = re.compile(r"last(?::(?P<count>\d+))?")
 
 
@@ -226,9 +227,15 @@ class History:
 
     def cells_of_run(self, number: int) -> dict[tuple[str, str, str], Cell]:
         """Return what each plugin did in one run, by (plugin, kind, hook)."""
-        found = {}
-        for row in self._cells(None, RUN, run=number):
-            found[shown_name(row["plugin"]), row["kind"], shown_name(row["hook"])] = cell_of(row)
+        return self.cells_of_runs([number]).get(number, {})
+
+    def cells_of_runs(self, numbers: Sequence[int]) -> dict[int, dict[tuple[str, str, str], Cell]]:
+        """Return what each plugin did in each of these runs, by (plugin, kind, hook)."""
+        found: dict[int, dict[tuple[str, str, str], Cell]] = defaultdict(dict)
+        for start in range(0, len(numbers), _RUNS_AT_ONCE):
+            for row in self._cells(None, RUN, runs=numbers[start : start + _RUNS_AT_ONCE]):
+                site = shown_name(row["plugin"]), row["kind"], shown_name(row["hook"])
+                found[row["run"]][site] = cell_of(row)
         return found
 
     def versions_of_run(self, number: int) -> dict[str, str | None]:
@@ -261,7 +268,7 @@ class History:
         seconds: int,
         *,
         hook: str | None = None,
-        run: int | None = None,
+        runs: Sequence[int] | None = None,
     ) -> Sequence[RowMapping]:
         query = (
             select(ROLLUPS, SITES.c.plugin, SITES.c.kind, SITES.c.hook)
@@ -272,8 +279,8 @@ class History:
             query = query.where(SITES.c.plugin == stored_name(plugin_id))
         if hook is not None:
             query = query.where(SITES.c.hook == stored_name(hook))
-        if run is not None:
-            query = query.where(ROLLUPS.c.run == run)
+        if runs is not None:
+            query = query.where(ROLLUPS.c.run.in_(runs))
         with self._asking() as connection:
             rows: Sequence[RowMapping] = connection.execute(query).mappings().all()
             return rows

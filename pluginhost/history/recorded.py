@@ -29,8 +29,9 @@ _FINITE = 0x7F80
 def record(report: Report, place: Place, *, checkout: Checkout | None = None) -> tuple[int, bool]:
     """Keep a saved run in a history; return its number, and whether it was not there before.
 
-    Its whole report is kept with it, and one cell for each plugin and hook. Raises `HistoryError`
-    when the history cannot be written.
+    Its whole report is kept with it, and one cell for each plugin and hook. A run that this history
+    has kept while it happened is there already. Raises `HistoryError` when the history cannot be
+    written.
     """
     label = label_of_report(report, checkout or Checkout())
     try:
@@ -40,6 +41,9 @@ def record(report: Report, place: Place, *, checkout: Checkout | None = None) ->
     except Exception as error:
         raise _not_written(place, error) from error
     try:
+        observed = None if report.history_id is None else store.number_of(report.history_id)
+        if observed is not None:
+            return observed, False
         run = store.register(label)
         with store.connection.begin():
             known = store.connection.execute(

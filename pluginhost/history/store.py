@@ -78,6 +78,14 @@ class Store:
             found = self.connection.execute(select(RUNS.c.number).where(RUNS.c.id == texts["id"]))
             return int(found.scalar_one())
 
+    def number_of(self, identity: str) -> int | None:
+        """Return the number of the run with this id, None where there is none."""
+        stored = stored_text(identity, _LABEL_BYTES)
+        with self.connection.begin():
+            query = select(RUNS.c.number).where(RUNS.c.id == stored)
+            number = self.connection.execute(query).scalar()
+        return None if number is None else int(number)
+
     def site_ids(self, keys: Iterable[SiteKey]) -> dict[SiteKey, int]:
         """Return the ids of sites, in a transaction of its own; new ones get one.
 

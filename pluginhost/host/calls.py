@@ -58,6 +58,10 @@ class CallsUnderWay:
         going_on = set(threads.copy())
         return tuple(t.name for t in threading.enumerate() if t.ident in going_on)
 
+    def is_under_way(self, plugin_id: str, ident: int) -> bool:
+        """Whether a thread is in a call of the plugin, or has one waiting in its event loop."""
+        return ident in self.threads.get(plugin_id, ())
+
     def after_fork(self) -> None:
         """Forget the calls of threads that are not in this process."""
         me = get_ident()

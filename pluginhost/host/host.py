@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from inspect import isawaitable
 from pathlib import Path
 from threading import get_ident
+from time import monotonic
 from types import MappingProxyType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import pluggy
-from msgspec.structs import replace
 
 from pluginhost.errors import (
     InvalidValueError,
@@ -20,23 +21,23 @@ from pluginhost.errors import (
     PluginStateError,
 )
 from pluginhost.hookspecs import API_VERSION, PROJECT_NAME, LifecycleSpec, PluginSpec, Task
+from pluginhost.host.blocking import THRESHOLD_S, LoopBlocks
 from pluginhost.host.calls import CallsUnderWay
 from pluginhost.host.catalogue import Catalogue, cut_short, failed, refuse_midway
 from pluginhost.host.locking import Trust, read_lock
 from pluginhost.host.ordering import (
-    LIVE,
     check_host_version,
     dependants,
-    loading_order,
     unloading_order,
 )
 from pluginhost.host.patience import Patience
 from pluginhost.host.placing import Placement, Runners
-from pluginhost.host.runners import Runner, deadline_of
+from pluginhost.host.runners import deadline_of
 from pluginhost.host.runners.inline import in_thread
 from pluginhost.host.sources import PluginSource, sources_of
-from pluginhost.host.steps import HostSteps, PluginRecord, as_load_error
-from pluginhost.host.surroundings import surroundings
+from pluginhost.host.steps import HostSteps
+from pluginhost.host.takings import Accounts, takings_by_id
+from pluginhost.host.transitions import Transitions
 from pluginhost.processes import follow_forks
 from pluginhost.report import PluginInfo, PluginState
 from pluginhost.seconds import ns_of_seconds
@@ -58,7 +59,10 @@ class PluginHost:
     among `only`, and whose code is what the lock file `lock` says, are loaded. `runners` maps plugin
     ids ("*": all others) to "inline", "process" or an executor, and goes before what manifests say;
     `state_file` keeps crashes of plugins in processes of their own (None: in the platform's folder,
-    "": nowhere). An import inline, or a setup, may take `load_deadline` seconds. A context manager.
+    "": nowhere). An import inline, or a setup, may take `load_deadline` seconds. A plugin that blocks an
+    event loop for `loop_block_seconds` (None: no matter how long) is told; see `watch_loop`. What
+    plugins take of this process is looked at around loading and unloading, with `track_resources`
+    around each execution, too. A context manager.
     """
 
     def __init__(
@@ -75,6 +79,8 @@ class PluginHost:
         worker_options: WorkerOptions | None = None,
         state_file: str | Path | None = None,
         load_deadline: float | None = None,
+        loop_block_seconds: float | None = THRESHOLD_S,
+        track_resources: bool = False,
     ) -> None:
         check_host_version(api_version)
         ns_of_seconds(drain_seconds, "drain_seconds")
@@ -87,14 +93,13 @@ class PluginHost:
         self.manager.add_hookspecs(PluginSpec)
         self.lifecycle = pluggy.PluginManager(PROJECT_NAME)
         self.lifecycle.add_hookspecs(LifecycleSpec)
-        self._hook_execute = self.lifecycle.hook.pluginhost_execute
-        self._hook_execute_elsewhere = self.lifecycle.hook.pluginhost_execute_elsewhere
-        self._hook_aexecute = self.lifecycle.hook.pluginhost_aexecute
+        hook = self.lifecycle.hook
+        self._hook_execute: Callable[..., Any] = hook.pluginhost_execute
+        self._hook_execute_elsewhere: Callable[..., Any] = hook.pluginhost_execute_elsewhere
+        self._hook_aexecute: Callable[..., Awaitable[Any]] = hook.pluginhost_aexecute
         self._catalogue = Catalogue(
             name, sources_of(sources, group=entry_point_group), self._placement
         )
-        self._loaded: list[str] = []
-        self._runners: dict[str, Runner] = {}
         self._calls = CallsUnderWay(drain_seconds)
         self._threads = self._calls.threads
         self._trust = Trust(only, None if lock is None else read_lock(lock))
@@ -102,6 +107,18 @@ class PluginHost:
             self, self._catalogue.records, self._trust, self._placement, Patience(load_deadline)
         )
         self.lifecycle.register(self._steps, name=PROJECT_NAME)
+        self._accounts = Accounts(takings_by_id(self._catalogue.records))
+        if track_resources:
+            self._hook_execute = self._accounts.around(self._hook_execute)
+            self._hook_execute_elsewhere = self._accounts.around(self._hook_execute_elsewhere)
+            self._hook_aexecute = self._accounts.around_awaiting(self._hook_aexecute)
+        self._transitions = Transitions(
+            self.lifecycle, self._catalogue, self._steps, self._calls, self._accounts
+        )
+        self._loaded, self._runners = self._transitions.loaded, self._transitions.runners
+        self._loops = LoopBlocks(
+            self.lifecycle, self.manager, self._catalogue.records, self._calls, loop_block_seconds
+        )
         follow_forks(self)
 
     # What is known
@@ -163,10 +180,10 @@ class PluginHost:
             if known is None or known.candidate.info.state is PluginState.FAILED:
                 self.discover()
             refuse_midway(self._catalogue.find(plugin_id).info)
-            for error in self._load_in_order(self._catalogue.with_required(plugin_id)):
+            for error in self._transitions.load_in_order(self._catalogue.with_required(plugin_id)):
                 if error.plugin_id == plugin_id:
                     raise error
-            return self._catalogue.find(plugin_id).info
+            return self._catalogue.find(plugin_id).shown()
 
     def load_all(self) -> tuple[PluginInfo, ...]:
         """Load every plugin that can be loaded, in order of their requirements; return all.
@@ -178,7 +195,7 @@ class PluginHost:
             allowed = {
                 i: info for i, info in self._catalogue.infos.items() if self._trust.allows(i)
             }
-            self._load_in_order(allowed)
+            self._transitions.load_in_order(allowed)
             return (*self.plugins.values(), *self.rejected)
 
     # Running
@@ -228,21 +245,37 @@ class PluginHost:
     ) -> Any:
         """Run the plugin's work without blocking the event loop; see `execute`.
 
-        A plugin that is not asynchronous runs in a worker thread.
+        A plugin that is not asynchronous runs in a worker thread; if it returns an awaitable, that
+        is awaited here. One that blocks the event loop all the same is told; see `watch_loop`.
         """
         if plugin_id not in self._threads:
             raise self._catalogue.not_executable(plugin_id)
-        with self._calls.one(plugin_id):
+        with self._calls.one(plugin_id), self._loops.watching():
             runner = self._runners.get(plugin_id)
             if runner is None:
                 raise self._catalogue.not_executable(plugin_id)
-            if not runner.is_async:
-                return await in_thread(
-                    lambda: self.execute(plugin_id, payload, deadline=deadline, **options)
-                )
             deadline = deadline_of(runner, deadline)
-            task = Task(runner.arun, payload, options, self, deadline)
-            return await self._hook_aexecute(plugin_id=plugin_id, task=task)
+            if runner.is_async:
+                task = Task(runner.arun, payload, options, self, deadline)
+                return await self._hook_aexecute(plugin_id=plugin_id, task=task)
+            until = None if deadline is None else monotonic() + deadline
+            result = await in_thread(
+                lambda: self.execute(plugin_id, payload, deadline=deadline, **options)
+            )
+            if not isawaitable(result):
+                return result
+            left = None if until is None else max(0.0, until - monotonic())
+            return await runner.awaited(result, Task(runner.run, payload, options, self, left))
+
+    def watch_loop(self) -> None:
+        """Have the running event loop watched until it or the host is closed.
+
+        Without that it is while asynchronous executions are under way on it. If it does not come
+        round for `loop_block_seconds`, because a plugin's code (of any hook, or a task of its own)
+        does not return, the plugin is named in a warning, in `loop_blocks` of `plugins`, and to
+        `pluginhost_loop_block`. Raises `PluginStateError` where no event loop runs.
+        """
+        self._loops.keep()
 
     # Letting go
 
@@ -262,7 +295,7 @@ class PluginHost:
                     plugin_id=plugin_id,
                     remedy="unload those first",
                 )
-            return self._unload_now(record)
+            return self._transitions.unload(record)
 
     def reload(self, plugin_id: str) -> PluginInfo:
         """Unload the plugin and load it again from the code and the manifest on disk now.
@@ -276,11 +309,13 @@ class PluginHost:
             record.fresh = True  # also for a load after an unload that fails here
             survivors: tuple[str, ...] = ()
             if record.info.state is PluginState.LOADED:
-                survivors = self._unload_now(record).survivors
+                survivors = self._transitions.unload(record).survivors
             self.discover()
             self._catalogue.find(plugin_id).fresh = True
             self.load(plugin_id)
-            return self._catalogue.find(plugin_id).stand(PluginState.LOADED, survivors=survivors)
+            record = self._catalogue.find(plugin_id)
+            record.stand(PluginState.LOADED, survivors=survivors)
+            return record.shown()
 
     def release(self, plugin_id: str) -> None:
         """Forget that the plugin crashed, so that it is no longer in quarantine."""
@@ -297,12 +332,13 @@ class PluginHost:
             for plugin_id in unloading_order(self._loaded, self._catalogue.infos):
                 try:
                     if plugin_id in self._loaded:  # unless another's teardown has unloaded it
-                        self._unload_now(self._catalogue.find(plugin_id))
+                        self._transitions.unload(self._catalogue.find(plugin_id))
                 except KeyboardInterrupt as error:
                     interrupt = error
                 except BaseException as error:
                     errors.append(error)
             self._placement.close()
+            self._loops.close()
         group = BaseExceptionGroup("plugins failed to unload", errors) if errors else None
         if interrupt is not None:
             raise interrupt from group
@@ -325,6 +361,8 @@ class PluginHost:
         self.wrappers_lock = threading.Lock()
         self._calls.after_fork()
         self._placement.after_fork()
+        self._loops.after_fork()
+        self._accounts.after_fork()
         for runner in self._runners.values():
             runner.after_fork()
         if self.lifecycle_lock._is_owned():  # type: ignore[attr-defined]
@@ -334,63 +372,3 @@ class PluginHost:
             with suppress(Exception):
                 self._steps.discard(record)
             record.info = failed(record.info, cut_short(record.info))
-
-    # The rest is how
-
-    def _load_in_order(self, wanted: Mapping[str, PluginInfo]) -> list[PluginHostError]:
-        """Load what is not loaded yet; return the errors, each naming its plugin."""
-        order, in_cycles = loading_order(wanted)
-        errors: list[PluginHostError] = list(in_cycles.values())
-        records = self._catalogue.records
-        for plugin_id, error in in_cycles.items():
-            if records[plugin_id].info.state not in LIVE:
-                records[plugin_id].info = failed(records[plugin_id].info, error)
-        for plugin_id in order:
-            record = records.get(plugin_id)  # a setup may have discovered anew
-            if record is not None and record.info.state not in LIVE:
-                try:
-                    self._load_now(record)
-                except PluginHostError as error:
-                    errors.append(error)
-        return errors
-
-    def _load_now(self, record: PluginRecord) -> None:
-        before = record.info
-        record.before = surroundings()
-        info = record.stand(PluginState.LOADING, dirty=())
-        try:
-            self.lifecycle.hook.pluginhost_load(plugin_id=info.id, info=info)
-        except KeyboardInterrupt:
-            self._steps.discard(record)
-            record.info = before
-            raise
-        except BaseException as cause:
-            self._steps.discard(record)  # the step has done so, unless a wrapper failed after it
-            error = as_load_error(info.id, cause)
-            record.info = replace(failed(info, error), dirty=record.changed())
-            if error is cause:
-                raise
-            raise error from cause
-        record.info = replace(record.info, dirty=record.changed())
-        self._loaded.append(info.id)
-        if record.runner is not None:
-            self._calls.loaded(info.id)
-            self._runners[info.id] = record.runner
-
-    def _unload_now(self, record: PluginRecord) -> PluginInfo:
-        info = record.info
-        if info.state is not PluginState.LOADED:
-            raise PluginStateError(
-                f"it is {info.state}", plugin_id=info.id, remedy="only a loaded plugin is unloaded"
-            )
-        record.stand(PluginState.UNLOADING)
-        self._runners.pop(info.id, None)
-        self._loaded.remove(info.id)
-        try:
-            record.running = self._calls.drain(info.id)
-            self.lifecycle.hook.pluginhost_unload(plugin_id=info.id, info=info)
-        finally:
-            if record.info.state is PluginState.UNLOADING:  # a wrapper failed before the step
-                self._steps.discard(record)
-                record.unloaded()
-        return record.info

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pluginhost.errors import InvalidValueError, PluginLoadError
 from pluginhost.hookspecs import Task
-from pluginhost.host.runners import RUNNERS, RemoteRunner, Runner
+from pluginhost.host.runners import RUNNERS, RemoteRunner, Runner, run_to_its_end
 from pluginhost.host.runners.inline import InlineRunner
 from pluginhost.host.sources import Candidate
 from pluginhost.report import PluginInfo
@@ -76,7 +76,7 @@ class Placement:
 
             executor = self._executor(plugin_id)
             return ExecutorRunner(
-                plugin_id, executor, call=_plain(call, is_async), deadline=deadline
+                plugin_id, executor, call=run_to_its_end(call, is_async=is_async), deadline=deadline
             )
         return InlineRunner(plugin_id, call, is_async=is_async, deadline=deadline)
 
@@ -157,19 +157,3 @@ def _has_threads(executor: Executor) -> bool:
     from concurrent.futures import ThreadPoolExecutor
 
     return isinstance(executor, ThreadPoolExecutor)
-
-
-def _plain(call: Callable[[Task], Any], is_async: bool) -> Callable[[Task], Any]:
-    """Return a function that runs an asynchronous implementation to its end, too."""
-    if not is_async:
-        return call
-
-    async def awaited(task: Task) -> Any:
-        return await call(task)
-
-    def run(task: Task) -> Any:
-        import asyncio
-
-        return asyncio.run(awaited(task))
-
-    return run

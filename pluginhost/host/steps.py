@@ -11,6 +11,7 @@ import pluggy
 from msgspec.structs import replace
 
 from pluginhost.errors import PluginHostError, PluginLoadError
+from pluginhost.footprint import LoopBlock
 from pluginhost.hookspecs import Host, Task, hookimpl
 from pluginhost.host.locking import Trust
 from pluginhost.host.ordering import check_api, check_peers
@@ -29,6 +30,7 @@ from pluginhost.host.sources import Candidate
 from pluginhost.host.sources.importing import forget
 from pluginhost.host.surroundings import Surroundings, changes, surroundings
 from pluginhost.host.survivors import Witness
+from pluginhost.host.takings import Takings
 from pluginhost.printable import printable
 from pluginhost.report import PluginInfo, PluginState
 
@@ -38,11 +40,14 @@ class PluginRecord:
 
     `remote` is it too, whether it can execute or not, when the host has not imported the plugin.
     `running` names the threads in which calls went on when it was unloaded, `before` is how the
-    process stood when it was loaded, `left` can tell what is left of it after the last unloading.
+    process stood when it was loaded, `left` can tell what is left of it after the last unloading,
+    `blocks` are where its code has blocked event loops, by hook and place, `takings` what it took of
+    the host's process since it was last loaded.
     """
 
     __slots__ = (
         "before",
+        "blocks",
         "candidate",
         "fresh",
         "info",
@@ -51,6 +56,7 @@ class PluginRecord:
         "remote",
         "runner",
         "running",
+        "takings",
         "teardown",
     )
 
@@ -60,6 +66,8 @@ class PluginRecord:
         self.fresh = False
         self.before: Surroundings | None = None
         self.left: Witness | None = None
+        self.takings = Takings()
+        self.blocks: dict[tuple[str, str], LoopBlock] = {}
         self._clear()
 
     def _clear(self) -> None:
@@ -93,6 +101,10 @@ class PluginRecord:
     def shown(self) -> PluginInfo:
         """Return what is known of it now: it may have got into quarantine while it is loaded."""
         info, remote = self.info, self.remote
+        blocks = tuple(sorted(self.blocks.copy().values(), key=lambda block: -block.longest_ns))
+        resources = self.takings.balances
+        if blocks or resources:
+            info = replace(info, loop_blocks=blocks, resources=resources)
         if remote is None or remote.trouble is None or info.state is not PluginState.LOADED:
             return info
         error = remote.trouble
@@ -109,6 +121,8 @@ class PluginRecord:
     def unloaded(self, *, collected: bool = False) -> PluginInfo:
         """Note that it is unloaded, with all that is left; see `Witness.survivors`."""
         survivors = self.left.survivors(collected=collected) if self.left is not None else ()
+        taken = [name for name in self.takings.left() if name not in survivors]
+        survivors = (*survivors, *map(printable, taken))
         still = set(self.changed()) if self.info.dirty else set()
         dirty = tuple(line for line in self.info.dirty if line in still)
         return self.stand(PluginState.UNLOADED, survivors=survivors, dirty=dirty)

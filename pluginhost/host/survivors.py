@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import gc
-import os
-import re
 import sys
 import threading
 import weakref
 from collections.abc import Callable
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any
 
 from pluginhost.host.holders import Code
+from pluginhost.host.stacks import Place, stacks
 from pluginhost.printable import printable
 
 
@@ -39,7 +38,7 @@ class Witness:
         self._running = running
         self._others = others
         self._code = Code(module_name)
-        self._place = _place_of(sys.modules.get(module_name))
+        self._place = Place(sys.modules.get(module_name))
         self._type_name = type(plugin).__name__
         self._abandoned = abandoned
         try:
@@ -77,7 +76,7 @@ class Witness:
 
     def _threads(self) -> list[threading.Thread]:
         """Return the threads that are of the plugin's making, or are running its code now."""
-        running = _threads_within(self._place) if self._place else ()
+        running = _threads_within(self._place)
         return [
             thread
             for thread in threading.enumerate()
@@ -94,33 +93,9 @@ class Witness:
         )
 
 
-def _place_of(module: ModuleType | None) -> str | None:
-    """Return the module's file with its closing quote, or its folder, as faulthandler shows it."""
-    if module is None or not getattr(module, "__file__", None):
-        return None
-    folders = list(getattr(module, "__path__", ()))
-    place = f"{folders[0]}{os.sep}" if folders else f'{module.__file__}"'
-    return place.encode("ascii", "backslashreplace").decode()
-
-
-def _threads_within(place: str) -> set[int]:
-    """Return the idents of the threads that have a call in `place` on their stacks.
-
-    Walking the frames of threads that run is not safe (Python 3.11 may hand out freed memory);
-    faulthandler walks them all while nothing else runs.
-    """
-    import faulthandler
-    import tempfile
-
-    try:
-        with tempfile.TemporaryFile() as dump:
-            faulthandler.dump_traceback(dump)
-            dump.seek(0)
-            text = dump.read().decode("ascii", "replace")
-    except OSError:
-        return set()  # there is nowhere to write to
-    stacks = re.findall(r"hread (0x[0-9a-f]+)(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
-    return {int(ident, 16) for ident, calls in stacks if f'File "{place}' in calls}
+def _threads_within(place: Place) -> set[int]:
+    """Return the idents of the threads that have a call in `place` on their stacks."""
+    return {ident for ident, calls in stacks().items() if any(place.has(c.path) for c in calls)}
 
 
 def _finder(address: int, kind: weakref.ref[type]) -> Callable[[], Any]:

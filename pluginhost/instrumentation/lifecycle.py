@@ -18,6 +18,7 @@ import pluggy
 from pluginhost.bus import EventBus
 from pluginhost.calltree import EventKind
 from pluginhost.events import Detail
+from pluginhost.footprint import LoopBlock
 from pluginhost.hookspecs import Task, hookimpl
 from pluginhost.instrumentation.awaitables import timed_awaitable
 from pluginhost.instrumentation.failures import failure_of
@@ -63,6 +64,7 @@ class LifecycleSource:
             steps_wrapper(bus, current, letting_go),
             async_wrapper(bus, sampler, current),
             elsewhere_wrapper(bus, sampler, current),
+            loop_block_recorder(bus),
             sampled_wrapper(bus, sampler, current)
             if sampler.max_rate > 0
             else wall_wrapper(bus, current),
@@ -272,6 +274,20 @@ def elsewhere_wrapper(bus: EventBus, sampler: Sampler, current: ContextVar[Frame
                     bus.drain()
 
     return ElsewhereWrapper()
+
+
+def loop_block_recorder(bus: EventBus) -> object:
+    """Return an implementation that records blocked event loops, at the top of the call tree."""
+
+    class LoopBlockRecorder:
+        @hookimpl
+        def pluginhost_loop_block(self, plugin_id: str, block: LoopBlock, thread_id: int) -> None:
+            end = bus.clock()
+            path = bus.tree.root[bus.tree.site(EventKind.LOOP_BLOCK, plugin_id, block.hook)]
+            detail = Detail(None, None, {"where": block.where})
+            bus.journal.extend((path, end - block.longest_ns, end, thread_id, detail))
+
+    return LoopBlockRecorder()
 
 
 def steps_wrapper(

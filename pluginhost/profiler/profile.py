@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from pluginhost.events import Detail, Extra, Failure, PathGroup, Status
 from pluginhost.histogram import DurationHistogram
+from pluginhost.profiler.blocks import LoopBlocks
 from pluginhost.profiler.history import ExecutionHistory
 from pluginhost.profiler.tally import Tally
 from pluginhost.reading import OTHERS_TOLERANCE_NS, ProcessReading, RawReading, resident_bytes
@@ -133,7 +134,12 @@ class PluginProfile:
             self.peak_growth_bytes = max(self.peak_growth_bytes or 0, *growth)
 
     def aggregates(
-        self, *, self_time_ns: int, concurrent_children: bool, epoch_offset_ns: int
+        self,
+        *,
+        self_time_ns: int,
+        concurrent_children: bool,
+        epoch_offset_ns: int,
+        blocks: LoopBlocks,
     ) -> AggregateMetrics:
         """Return all sums as a record; times within the call tree are the caller's to know."""
         tally, count = self.tally, self.tally.count
@@ -169,6 +175,9 @@ class PluginProfile:
             exact_count=self.exact,
             exit_count=self.exits,
             last_exit_status=self.last_exit_status,
+            loop_block_count=blocks.count,
+            longest_loop_block_ns=blocks.longest_ns,
+            last_loop_block=blocks.last,
             first_execution_timestamp_ns=(self.first_start_ns or 0) + epoch_offset_ns,
             last_execution_timestamp_ns=self.last_end_ns + epoch_offset_ns,
             last_error=self.last_error,

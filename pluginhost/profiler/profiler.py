@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 
 from msgspec.structs import replace
 
-from pluginhost.calltree import CallTree
+from pluginhost.calltree import CallTree, EventKind
 from pluginhost.costs import FlameGraphNode
 from pluginhost.errors import InvalidValueError, PluginNotFoundError, check_count
 from pluginhost.events import Detail, EventBatch, Failure, Status
 from pluginhost.printable import printable
+from pluginhost.profiler.blocks import NO_BLOCKS, LoopBlocks
 from pluginhost.profiler.calls import CallTotals
 from pluginhost.profiler.profile import PluginProfile
 from pluginhost.profiler.rules import RULES, Rule, Thresholds, findings
@@ -75,6 +76,7 @@ class Profiler:
         self._by_hand = CallTree()
         self._profiles: dict[str, PluginProfile] = {}
         self._calls = CallTotals()
+        self._blocks: dict[str, LoopBlocks] = {}
         self._processing_ns = 0
         self._started_ns = self._clock()
         self._ended_ns: int | None = None
@@ -119,7 +121,10 @@ class Profiler:
         with self._lock:
             self._epoch_offset_ns = batch.epoch_offset_ns
             for group in batch.groups:
-                self._calls.add(group)
+                if group.path.site.kind is EventKind.LOOP_BLOCK:  # within some other's time
+                    self._blocks.setdefault(group.path.site.plugin_id, LoopBlocks()).add(group)
+                else:
+                    self._calls.add(group)
             for plugin_id, executions in batch.executions.items():
                 self._profile(plugin_id).add(executions)
             self._processing_ns += self._clock() - started
@@ -241,6 +246,7 @@ class Profiler:
             self._found(plugin_id)
             del self._profiles[plugin_id]
             self._calls.forget(plugin_id)
+            self._blocks.pop(plugin_id, None)
 
     def clear_all_metrics(self) -> None:
         """Forget everything and start the clock again."""
@@ -287,6 +293,7 @@ class Profiler:
         return profile.aggregates(
             self_time_ns=self_time_ns,
             concurrent_children=concurrent,
+            blocks=self._blocks.get(profile.plugin_id, NO_BLOCKS),
             epoch_offset_ns=self._epoch_offset_ns,
         )
 

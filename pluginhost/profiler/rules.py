@@ -25,6 +25,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     cpu_utilisation: float = 0.8
     cpu_min_total_s: float = 1.0
     failures: int = 100
+    loop_blocks: int = 0
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -134,7 +135,34 @@ def unreliable(metrics: AggregateMetrics, thresholds: Thresholds) -> Bottleneck 
     )
 
 
-RULES: tuple[Rule, ...] = (high_error_rate, slow_execution, high_memory, high_cpu, unreliable)
+def blocks_event_loop(metrics: AggregateMetrics, thresholds: Thresholds) -> Bottleneck | None:
+    """BLOCKS_EVENT_LOOP: its code holds up everything else in the event loop."""
+    count = metrics.loop_block_count
+    if count <= thresholds.loop_blocks:
+        return None
+    longest_s = (metrics.longest_loop_block_ns or 0) / 1e9
+    times = "once" if count == 1 else f"{count} times"
+    return Bottleneck(
+        plugin_id=metrics.plugin_id,
+        kind="BLOCKS_EVENT_LOOP",
+        severity=_severity(count, max(1, thresholds.loop_blocks)),
+        value=count,
+        threshold=thresholds.loop_blocks,
+        unit="blocks",
+        finding=f"it blocked the event loop {times}, for {longest_s:.1f} s at most, "
+        f"last in {metrics.last_loop_block}",
+        remedy="await what takes long, or have it done by asyncio.to_thread()",
+    )
+
+
+RULES: tuple[Rule, ...] = (
+    high_error_rate,
+    slow_execution,
+    high_memory,
+    high_cpu,
+    unreliable,
+    blocks_event_loop,
+)
 
 
 def findings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from typing import Any, Protocol
 
 from pluginhost.errors import PluginHostError
@@ -43,6 +44,9 @@ class Runner(Protocol):
     def arun(self, task: Task) -> Awaitable[Any]:
         """Return an awaitable that does the work of an asynchronous implementation."""
 
+    def awaited(self, awaitable: Awaitable[Any], task: Task) -> Awaitable[Any]:
+        """Return an awaitable for what a plain function has returned, with the task's deadline."""
+
     def after_fork(self) -> None:
         """Begin anew in a child process."""
 
@@ -73,3 +77,25 @@ def deadline_of(runner: Runner, asked: float | None) -> float | None:
         return runner.deadline
     ns_of_seconds(asked, "the deadline")
     return asked
+
+
+def run_to_its_end(call: Callable[[Task], Any], *, is_async: bool) -> Callable[[Task], Any]:
+    """Return a function that runs an implementation in an event loop if it gives something to await.
+
+    An asynchronous one is called there, too.
+    """
+
+    async def awaited(task: Task, result: Any) -> Any:
+        if is_async:
+            result = call(task)
+        return await result if isawaitable(result) else result
+
+    def run(task: Task) -> Any:
+        result = None if is_async else call(task)
+        if not is_async and not isawaitable(result):
+            return result
+        import asyncio
+
+        return asyncio.run(awaited(task, result))
+
+    return run

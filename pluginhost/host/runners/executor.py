@@ -98,6 +98,10 @@ class ExecutorRunner:
         """Not used: the host calls `run` in a thread, whatever the implementation is."""
         raise NotImplementedError
 
+    def awaited(self, awaitable: Awaitable[Any], task: Task) -> Awaitable[Any]:
+        """Not used: what an implementation returns is awaited where it runs."""
+        raise NotImplementedError
+
     def teardown(self) -> None:
         """Nothing: what the executor's processes hold is theirs until they end."""
 

@@ -103,11 +103,15 @@ class InlineRunner:
 
         One that does not heed it is left where it waits a moment later, and never goes on.
         """
-        import asyncio
-
         awaitable: Any = self._call(task)
         if not inspect.isawaitable(awaitable):
             return awaitable  # a decorator around an async function may have run it to its end
+        return await self.awaited(awaitable, task)
+
+    async def awaited(self, awaitable: Awaitable[Any], task: Task) -> Any:
+        """Await what the implementation has returned, until the deadline."""
+        import asyncio
+
         if task.deadline is None:
             return await awaitable
         try:

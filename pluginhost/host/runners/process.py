@@ -129,6 +129,10 @@ class ProcessRunner:
         """Not used: the host calls `run` in a thread, whatever the implementation is."""
         raise NotImplementedError
 
+    def awaited(self, awaitable: Awaitable[Any], task: Task) -> Awaitable[Any]:
+        """Not used: what an implementation returns is awaited where it runs."""
+        raise NotImplementedError
+
     def teardown(self) -> None:
         """Have the plugin torn down, in the time that there is for it; raises what it raises."""
         until = time.monotonic() + self._workers.options.teardown_timeout_s

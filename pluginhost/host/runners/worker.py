@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
-import inspect
 import os
 import resource
 import signal
@@ -33,6 +32,7 @@ from pluginhost.host.registration import (
     is_async,
     one_plugin_caller,
 )
+from pluginhost.host.runners import run_to_its_end
 from pluginhost.host.runners.channel import Channel, ChannelClosedError
 from pluginhost.host.runners.frames import (
     VERSION,
@@ -182,8 +182,7 @@ class Worker:
                 remedy="decorate its functions with @pluginhost.hookimpl",
             )
         if execute is not None:
-            call = one_plugin_caller(execute)
-            self._call = _run_loop(call) if is_async(execute) else call
+            self._call = run_to_its_end(one_plugin_caller(execute), is_async=is_async(execute))
         call_with_host(setup, self._host)
 
     def _execute(self, request: Execute) -> Any:
@@ -273,19 +272,6 @@ def _limit(limits: Limits | None) -> None:
             most = resource.getrlimit(number)[1]
             value = asked if most == resource.RLIM_INFINITY else min(asked, most)
             resource.setrlimit(number, (value, value))
-
-
-def _run_loop(call: Callable[[Task], Any]) -> Callable[[Task], Any]:
-    async def awaited(task: Task) -> Any:
-        result = call(task)
-        return await result if inspect.isawaitable(result) else result
-
-    def run(task: Task) -> Any:
-        import asyncio
-
-        return asyncio.run(awaited(task))
-
-    return run
 
 
 def _raised(error: BaseException, used: Used | None) -> Raised:

@@ -11,6 +11,7 @@ from click.shell_completion import ShellComplete
 from click.testing import Result
 
 from pluginhost.cli import COMMANDS, main
+from pluginhost.cli.group import module_of
 
 Run = Callable[..., Result]
 
@@ -90,7 +91,7 @@ def test_a_prefix_of_nothing_completes_nothing() -> None:
 OPTIONS_OF_FILES = [
     pytest.param(name, option.opts[0], id=f"{name} {option.opts[0]}")
     for name in COMMANDS
-    for option in import_module(f"pluginhost.cli.{name}").command.params
+    for option in import_module(module_of(name)).command.params
     if option.metavar == "FILE" or (option.param_type_name == "argument" and option.name == "file")
 ]
 

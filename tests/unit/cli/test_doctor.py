@@ -15,6 +15,12 @@ GOOD = "from pluginhost import hookimpl\n@hookimpl\ndef execute(): pass\n"
 TEARDOWN = "@hookimpl\ndef teardown(): raise OSError('the disk is full')\n"
 
 
+@pytest.fixture(autouse=True)
+def _mended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a SQLite of which there is nothing to say."""
+    monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 51, 3))
+
+
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take back what the plugins here change."""
@@ -102,3 +108,17 @@ def test_an_unknown_plugin_is_wrong_usage(pluginhost: Run, plugin_folder: Any) -
     """As everywhere, near names are suggested."""
     result = pluginhost("doctor", "aa", "--source", plugin_folder({"a.py": GOOD}))
     assert (result.exit_code, "did you mean 'a'?" in result.stderr) == (2, True)
+
+
+def test_a_sqlite_that_can_corrupt_a_database_is_told(
+    pluginhost: Run, plugin_folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a note, not a finding about a plugin: the exit code stays 0."""
+    monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 51, 2))
+    result = pluginhost("doctor", "--source", plugin_folder({"a.py": GOOD}))
+    assert result.exit_code == 0
+    text = " ".join(result.stdout.split())
+    assert "1 plugin, nothing to say" in text
+    assert "note SQLite 3.51.2, which this Python is linked with, has the WAL-reset bug" in text
+    assert "It is mended in 3.51.3, 3.50.7, 3.44.6." in text
+    assert max(map(len, result.stdout.splitlines())) <= 80

@@ -15,6 +15,7 @@ from click.testing import Result
 
 from pluginhost import errors
 from pluginhost.cli import COMMANDS, main
+from pluginhost.cli.group import module_of
 
 Run = Callable[..., Result]
 
@@ -43,7 +44,7 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
     imported = _modules_after("--help")
     assert "click" in imported
     assert imported.isdisjoint(HEAVY)
-    assert imported.isdisjoint({f"pluginhost.cli.{name}" for name in COMMANDS})
+    assert imported.isdisjoint(set(map(module_of, COMMANDS)))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -51,7 +52,7 @@ def test_help_of_a_command_imports_that_command_only(name: str) -> None:
     """The work's own imports wait until there is work."""
     imported = _modules_after(name, "--help")
     assert imported.isdisjoint(HEAVY)
-    assert imported & {f"pluginhost.cli.{n}" for n in COMMANDS} == {f"pluginhost.cli.{name}"}
+    assert imported & set(map(module_of, COMMANDS)) == {module_of(name)}
 
 
 def test_help_as_a_whole(pluginhost: Run, matches_snapshot: Callable[[str, str], None]) -> None:
@@ -69,7 +70,7 @@ def test_every_command_is_documented(pluginhost: Run, name: str) -> None:
     assert COMMANDS[name] in " ".join(result.stdout.split())
     assert "Exit codes:\n" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
-    command = import_module(f"pluginhost.cli.{name}").command
+    command = import_module(module_of(name)).command
     assert command.name == name
     for parameter in command.params:
         if isinstance(parameter, click.Option):
@@ -158,7 +159,9 @@ def test_commands_are_the_modules_that_have_one() -> None:
     """COMMANDS leaves none out."""
     folder = Path(import_module("pluginhost.cli").__file__ or "").parent
     with_command = {
-        path.stem for path in folder.glob("*.py") if "\ndef command(" in path.read_text()
+        f"pluginhost.cli.{path.stem}"
+        for path in folder.glob("*.py")
+        if "\ndef command(" in path.read_text()
     }
-    assert with_command == set(COMMANDS)
+    assert with_command == set(map(module_of, COMMANDS))
     assert main.list_commands(click.Context(main)) == list(COMMANDS)

@@ -19,6 +19,20 @@ from pluginhost.series import Series
 
 Run = Callable[..., Result]
 MS = 1_000_000
+PROGRAM = """
+import pluggy
+spec, impl = pluggy.HookspecMarker('shop'), pluggy.HookimplMarker('shop')
+class Spec:
+    @spec
+    def sell(self): pass
+class Plugin:
+    @impl
+    def sell(self): pass
+manager = pluggy.PluginManager('shop')
+manager.add_hookspecs(Spec)
+manager.register(Plugin(), 'plugin')
+manager.hook.sell()
+"""
 PLUGIN = "from pluginhost import hookimpl\n@hookimpl\ndef execute():\n    pass\n"
 
 
@@ -128,18 +142,38 @@ def test_a_report_knows_what_the_history_knows(pluginhost: Run, many: Path) -> N
 
 def test_a_program_is_kept_too(pluginhost: Run, folder: Path, capfd: Any) -> None:
     """`profile --history` puts the report of a program there when it has ended."""
-    (folder / "program.py").write_text(
-        "import pluggy\nspec, impl = pluggy.HookspecMarker('shop'), pluggy.HookimplMarker('shop')\n"
-        "class Spec:\n    @spec\n    def sell(self): pass\n"
-        "class Plugin:\n    @impl\n    def sell(self): pass\n"
-        "manager = pluggy.PluginManager('shop')\nmanager.add_hookspecs(Spec)\n"
-        "manager.register(Plugin(), 'plugin')\nmanager.hook.sell()\n"
-    )
+    (folder / "program.py").write_text(PROGRAM)
     result = pluginhost("profile", "--history", "--", sys.executable, "program.py")
     assert result.exit_code == 0, result.output
     assert "kept as run 1 in history.sqlite" in result.stderr
     listed = decode(pluginhost("history", "runs", "--json").stdout, RunList)
     assert listed.runs[0].label.origin == "saved"
+
+
+def test_what_was_kept_live_does_not_count_twice(pluginhost: Run, folder: Path) -> None:
+    """Its saved report is known by its id, there; in another history it is a run, once."""
+    for number in (1, 2):
+        file = f"{number}.json"
+        pluginhost("run", "-s", "plugins", "--repeat", 5, "--save", file, "--history")
+        result = pluginhost("history", "record", file)
+        assert result.stdout == f"{file}: run {number}, which was there already\n"
+        listed = decode(pluginhost("history", "plugins", "--json").stdout, PluginTotalsList)
+        assert [(row.count, row.run_count) for row in listed.plugins] == [(5 * number, number)]
+    for expected in ("1.json: run 1\n", "1.json: run 1, which was there already\n"):
+        assert pluginhost("history", "record", "1.json", "--history", "b.sqlite").stdout == expected
+
+
+def test_a_program_that_was_kept_does_not_count_twice(
+    pluginhost: Run, folder: Path, capfd: Any
+) -> None:
+    """Although its saved report has what the history knew of it as well."""
+    (folder / "program.py").write_text(PROGRAM)
+    for number in (1, 2):
+        words = ("--history", "--save", "now.json", "--", sys.executable, "program.py")
+        assert pluginhost("profile", *words).exit_code == 0
+        result = pluginhost("history", "record", "now.json")
+        assert result.stdout == f"now.json: run {number}, which was there already\n"
+    assert read_report("now.json").series
 
 
 def test_forgetting_says_how_much(pluginhost: Run, folder: Path) -> None:

@@ -8,15 +8,22 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from pluginhost.errors import InvalidValueError
 from pluginhost.exporters import export
-from pluginhost.exporters.families import BOUNDS_S, Spread, families, label_of
+from pluginhost.exporters.families import (
+    BOUNDS_S,
+    Measured,
+    Spread,
+    families,
+    label_of,
+    measured_of,
+)
 from pluginhost.exporters.prometheus import exposition, prometheus_text
-from pluginhost.exporters.view import view_of
+from pluginhost.exporters.view import Row, view_of
 from pluginhost.histogram import DurationHistogram
 from pluginhost.report import Report
 from tests.unit.exporters.hostile_reports import REPORTS
@@ -104,6 +111,67 @@ def test_series_are_capped_and_add_up_all_the_same(report_of: Make, limit: int) 
     assert ("other", "other") in found["pluginhost_self_time_seconds_total"]
 
 
+@given(
+    st.integers(100, 3_000),
+    st.integers(0, 60),
+    st.integers(0, 5),
+    st.booleans(),
+)
+def test_the_cap_holds_for_any_number_of_runs(
+    limit: int, runs: int, plugins: int, self_times: bool
+) -> None:
+    """The costliest runs keep their names, all others are `other`, and calls add up."""
+    rows = [
+        Row(
+            plugin=f"plugin{number}",
+            hook="execute",
+            kind="execution",
+            statuses=(("success", 3), ("error", 2), ("timeout", 1), ("cancelled", 1)),
+            total_ns=1_000,
+            self_ns=1_000,
+            cpu_ns=10,
+            histogram=((1, 7),),
+        )
+        for number in range(plugins)
+    ]
+    measured = [
+        Measured(
+            created_timestamp_ns=1,
+            whole_ns=2,
+            rows=rows * (1 + number),
+            labels={"run": f"run{number}"},
+            self_times=self_times,
+            run_count=1,
+            lost_count=1,
+        )
+        for number in range(runs)
+    ]
+    content, _ = exposition(measured, max_series=limit)
+    text = content.decode()
+    assert _series(text) <= limit
+    found = samples_of(text)
+    assert sum(found["pluginhost_runs"].values()) == runs
+    assert sum(found["pluginhost_lost_total"].values()) == runs
+    total = 7 * plugins * runs * (runs + 1) / 2
+    assert sum(found["pluginhost_calls_total"].values()) == total
+    assert sum(found["pluginhost_call_duration_seconds_count"].values()) == total
+    if runs and plugins and limit >= 150:
+        assert (f"run{runs - 1}",) in found["pluginhost_runs"]
+
+
+def test_a_run_that_is_called_other_is_one_of_the_others(report_of: Make) -> None:
+    """Nothing of it is lost."""
+    runs = [
+        measured_of(report_of({"a": [1_000] * (9 - n)}), run="other" if n == 0 else f"x{n}")
+        for n in range(4)
+    ]
+    content, _ = exposition([one._replace(run_count=1) for one in runs], max_series=150)
+    found = samples_of(content.decode())
+    assert found["pluginhost_runs"] == {("other",): 4}
+    observed_s = found["pluginhost_run_observed_seconds"][("other",)]
+    assert observed_s == pytest.approx(sum(one.whole_ns for one in runs) / 1e9)
+
+
 def test_a_cap_without_room_is_refused(report_of: Make) -> None:
     """There must be room for the others at least."""
     with pytest.raises(InvalidValueError, match="give 100 or more"):
@@ -127,8 +195,9 @@ def test_names_that_become_the_same_share_a_series(report_of: Make) -> None:
 
 def test_several_runs_are_told_apart(report_of: Make) -> None:
     """The label `run` has the name that was given."""
-    runs: list[tuple[str | None, Report]] = [
-        (name, report_of({"a": [duration]})) for name, duration in (("x", 1), ("y", 2))
+    runs = [
+        measured_of(report_of({"a": [duration]}), run=name)
+        for name, duration in (("x", 1), ("y", 2))
     ]
     content, _ = exposition(runs)
     found = samples_of(content.decode())
@@ -141,7 +210,7 @@ def test_several_runs_are_told_apart(report_of: Make) -> None:
 def test_openmetrics_for_those_who_ask(report_of: Make) -> None:
     """The newer format, strictly parsed."""
     accept = "application/openmetrics-text; version=1.0.0"
-    content, kind = exposition([(None, report_of({"a": [1, 2]}))], accept=accept)
+    content, kind = exposition([measured_of(report_of({"a": [1, 2]}))], accept=accept)
     assert kind.startswith("application/openmetrics-text")
     names = {family.name for family in openmetrics(content.decode())}
     assert {"pluginhost_calls", "pluginhost_call_duration_seconds"} <= names
@@ -150,7 +219,7 @@ def test_openmetrics_for_those_who_ask(report_of: Make) -> None:
 @given(REPORTS)
 def test_values_are_finite(report: Report) -> None:
     """And none is negative where it is a counter."""
-    for family in families([(None, report)]):
+    for family in families([measured_of(report)]):
         for value in family.values.values():
             number: Any = value if isinstance(value, float) else getattr(value, "sum_s", value)
             assert math.isfinite(number)
@@ -160,7 +229,9 @@ def test_values_are_finite(report: Report) -> None:
 def test_a_histogram_is_counted_once(report_of: Make) -> None:
     """All its buckets together have as many calls as the report's own."""
     report = report_of({"a": [10**k for k in range(1, 12)]})
-    (spread,) = next(f for f in families([(None, report)]) if f.kind == "histogram").values.values()
+    (spread,) = next(
+        f for f in families([measured_of(report)]) if f.kind == "histogram"
+    ).values.values()
     assert isinstance(spread, Spread)
     performance = report.performance
     assert performance is not None

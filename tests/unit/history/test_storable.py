@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 
 import pytest
 from hypothesis import given, strategies as st
@@ -11,7 +12,7 @@ from hypothesis import given, strategies as st
 from pluginhost.histogram import DurationHistogram
 from pluginhost.history.bulk import copy_pieces
 from pluginhost.history.cells import Cell, packed, unpacked
-from pluginhost.history.engines import has_wal_fix, journal_mode
+from pluginhost.history.journals import has_wal_fix, journal_mode, wal_warning
 from pluginhost.history.storable import (
     FIELD_BYTES,
     shown_name,
@@ -151,8 +152,19 @@ def test_copy_is_what_postgresql_documents(rows: list[tuple[int, int]]) -> None:
     ids=str,
 )
 def test_a_write_ahead_log_is_used_only_where_it_is_safe(
-    version: tuple[int, int, int], mended: bool
+    version: tuple[int, int, int], mended: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Versions with the WAL-reset bug keep a rollback journal."""
+    """Versions with the WAL-reset bug keep a rollback journal, and there is a warning."""
     assert has_wal_fix(version) is mended
     assert journal_mode(version) == ("WAL" if mended else "DELETE")
+    monkeypatch.setattr("sqlite3.sqlite_version_info", version)
+    assert journal_mode() == journal_mode(version)
+    assert (wal_warning() is None) is mended
+
+
+def test_a_python_without_sqlite_has_nothing_to_be_warned_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It can be built so."""
+    monkeypatch.setitem(sys.modules, "sqlite3", None)
+    assert wal_warning() is None

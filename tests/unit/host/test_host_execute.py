@@ -194,6 +194,53 @@ def test_an_asynchronous_plugin_does_not_run_inside_a_loop(host_with, deadline):
     assert "await host.aexecute" in str(caught.value)
 
 
+RETURNS_AWAITABLES = (
+    HEAD
+    + """
+def execute(payload):
+    async def later():
+        if payload == "wait": await asyncio.sleep(3600)
+        return payload, threading.current_thread() is threading.main_thread()
+    class Own:
+        def __await__(self): return later().__await__()
+    return Own() if payload == "own" else later()
+"""
+)
+
+
+@pytest.mark.parametrize("payload", ["coroutine", "own"])
+@pytest.mark.parametrize("deadline", [None, 30])
+def test_what_a_plain_function_returns_is_awaited(host_with, payload, deadline):
+    """In the loop of the caller, though nobody could see that the function is asynchronous."""
+    host = host_with("import asyncio, threading\n" + RETURNS_AWAITABLES)
+    assert asynchronously(host, "p", payload, deadline=deadline) == (payload, True)
+
+
+def test_awaiting_it_has_what_is_left_of_the_deadline(host_with):
+    """It is cancelled like any other."""
+    host = host_with("import asyncio, threading\n" + RETURNS_AWAITABLES)
+    with pytest.raises(DeadlineExceededError, match="it was cancelled"):
+        asynchronously(host, "p", "wait", deadline=0.1)
+
+
+@pytest.mark.parametrize("runner", ["process", "executor"])
+@both_ways
+def test_it_is_awaited_elsewhere_too(plugin_folder, make_host, runner, run):
+    """In a process of its own, and in an executor, where a coroutine would be of no use."""
+    source = (
+        HEAD + "def execute(payload):\n    async def later(): return payload\n    return later()\n"
+    )
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        host = make_host(
+            plugin_folder({"p.py": source}),
+            runners={"p": pool if runner == "executor" else runner},
+            state_file="",
+        )
+        host.load("p")
+        assert run(host, "p", 7) == 7
+        host.close()
+
+
 @both_ways
 def test_a_deadline_that_passes(host_with, run):
     """The caller is back, the error says who, and the thread that goes on is named."""

@@ -38,6 +38,10 @@ def computing(utilisation: float) -> AggregateMetrics:
     return metrics(cpu_utilisation=utilisation)
 
 
+def blocking(times: int) -> AggregateMetrics:
+    return metrics(loop_block_count=times, longest_loop_block_ns=2_000_000_000)
+
+
 def taking(seconds: float) -> AggregateMetrics:
     return metrics(average_duration_ns=seconds * 1e9)
 
@@ -50,6 +54,7 @@ def taking(seconds: float) -> AggregateMetrics:
         pytest.param("HIGH_MEMORY", growing, 100 * MIB, 100 * MIB + 1, 200 * MIB, id="memory"),
         pytest.param("HIGH_CPU", computing, 0.8, 0.800_001, 1.6, id="CPU"),
         pytest.param("UNRELIABLE", lambda n: failing(n, 10_000), 100, 101, 200, id="unreliable"),
+        pytest.param("BLOCKS_EVENT_LOOP", blocking, 0, 1, 2, id="blocking"),
     ],
 )
 def test_a_finding_is_strictly_above_its_threshold(
