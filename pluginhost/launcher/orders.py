@@ -27,9 +27,9 @@ class Orders(NamedTuple):
     """What a launched process is to do.
 
     `record` its plugins' costs, with CPU times if `cpu`, in its child processes as well if
-    `follow`; `sparing` (see `Sparer`) or every call. `blocked` are pairs: in managers of this project, no plugin of this name is
-    registered. `spawned_ns` is the monotonic
-    clock before the process was started, `python_path` what PYTHONPATH was before (None: unset).
+    `follow`, every call unless `sparing` (see `Sparer`). `blocked` are pairs: in managers of this
+    project, no plugin of this name is registered. `spawned_ns` is the monotonic clock before the
+    process was started, `python_path` what PYTHONPATH was before (None: unset).
     """
 
     record: bool = True
