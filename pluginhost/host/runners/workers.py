@@ -69,7 +69,13 @@ class Workers:
         if limits is not None and limits.environment is not None:
             allowed = {*limits.environment, *_NEEDED}
             variables = {name: value for name, value in variables.items() if name in allowed}
-        return WorkerProcess(self._spawner, self._mark, self.options.interpreter, variables)
+        return WorkerProcess(
+            self._spawner,
+            self._mark,
+            self.options.interpreter,
+            variables,
+            descendants=None if limits is None else limits.descendants,
+        )
 
     def close(self) -> None:
         """End the guard and the thread that starts processes; workers are to be ended before."""
