@@ -35,6 +35,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The size of a file that it writes (RLIMIT_FSIZE): beyond it, OSError."""
     environment: tuple[str, ...] | None = None
     """The only environment variables that it is given; without this key, all."""
+    writable: tuple[str, ...] | None = None
+    """The only files and folders that it may write to (Landlock, on Linux); without this key, all.
+    Relative ones are from the folder of the plugin."""
 
 
 class PluginEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
