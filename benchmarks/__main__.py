@@ -38,7 +38,8 @@ def main() -> int:
         "empty tests": lambda: suites.empty_tests(rounds),
         "real suite": lambda: suites.real_suite(rounds),
         "pytest plugin": lambda: suite_profile.marginal(rounds),
-        "pytest plugin on a real suite": lambda: suite_profile.real(rounds),
+        "pytest plugin, not asked for": lambda: suite_profile.not_asked_for(rounds),
+        "pytest plugin on real suites": lambda: suite_profile.real(rounds),
         "command line": lambda: startup.command_line(3 if options.short else 20),
     }
     goals: list[Goal] = []

@@ -10,7 +10,7 @@ class Goal:
     """A figure with its bound: `reached` is at most (or, with `at_least`, at least) `asked`.
 
     `asked` is None for a figure that is only shown. `note` says what was divided by what, and
-    whether the run was too noisy to decide.
+    whether the run was too noisy to decide. `digits` are shown.
     """
 
     name: str
@@ -19,6 +19,7 @@ class Goal:
     at_least: bool = False
     note: str = ""
     unit: str = "x"
+    digits: int = 3
 
     @property
     def met(self) -> bool | None:
@@ -35,7 +36,9 @@ def table(goals: list[Goal]) -> str:
         sign = ">=" if goal.at_least else "<="
         asked = "-" if goal.asked is None else f"{sign} {goal.asked:g} {goal.unit}"
         verdict = {True: "met", False: "NOT MET", None: "shown"}[goal.met]
-        lines.append(f"{goal.name:<44}{goal.reached:>8.3g} {goal.unit}{asked:>12}  {verdict}")
+        lines.append(
+            f"{goal.name:<44}{goal.reached:>8.{goal.digits}g} {goal.unit}{asked:>12}  {verdict}"
+        )
         if goal.note:
             lines.append(f"    {goal.note}")
     return "\n".join(lines)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
 from benchmarks.goals import Goal
-from benchmarks.suites import SUITE, jinja2_suite
+from tests.proof.environments import environment, source_of
+from tests.proof.suites import SUITES
 
 _SLOWED = 50
 """By how much valgrind slows Python down: what we do now and then by the clock is done as often."""
@@ -48,49 +49,100 @@ _OFF, _ON, _WALL = (
     ("--plugin-profile", "--plugin-profile-wall-only"),
 )
 _FEW, _MANY = 200, 1200
+_REAL = {name: SUITES[name] for name in ("jinja2", "click", "attrs")}
+_REAL_NEEDED = (
+    "pytest==9.2.0",
+    "jinja2==3.1.6",
+    "click==8.3.1",
+    "attrs==25.4.0",
+    "cloudpickle==3.1.2",
+    "hypothesis==6.148.2",
+    "trio==0.32.0",
+    "xmlschema==4.2.0",
+)
 
 
 def marginal(rounds: int) -> list[Goal]:
     """1,000 empty tests more: what they cost with a profile, against what they cost bare."""
     if rounds < 50:
         return []
-    with tempfile.TemporaryDirectory() as folder:
-        for count in (_FEW, _MANY):
-            text = "\n\n".join(f"def test_{n}():\n    pass" for n in range(count))
-            Path(folder, f"test_{count}.py").write_text(text)
+    with _empty_tests(_FEW, _MANY) as folder:
         added = {
-            options: _cost(folder, _MANY, options) - _cost(folder, _FEW, options)
+            options: _cost(folder, (_file(_MANY),), options)
+            - _cost(folder, (_file(_FEW),), options)
             for options in (_OFF, _WALL, _ON)
         }
-        idle = _cost(folder, _MANY, ()) / _cost(folder, _MANY, _OFF)
     note = f"{_unit()}, 1,000 empty tests, marginal"
     return [
         Goal("pytest --plugin-profile, wall only", added[_WALL] / added[_OFF], 1.20, note=note),
         Goal("the same, with thread CPU", added[_ON] / added[_OFF], 1.35, note=note),
-        Goal("pytest, the plugin there, not asked for", idle, 1.002, note=f"{_unit()}, whole run"),
+    ]
+
+
+def not_asked_for(rounds: int) -> list[Goal]:
+    """What the plugin costs where nobody asks for a profile, against `-p no:pluginhost`.
+
+    It does nothing while tests run, so that all it costs is there with one test. That is what is
+    measured: with 1,000, where each name and type lies in memory decides how often CPython's caches
+    of attributes miss, which is some ten million instructions up or down.
+    """
+    if rounds < 50:
+        return []
+    with _empty_tests(1, 1000) as folder:
+        one, many = (_file(1),), (_file(1000),)
+        added = _cost(folder, one, ()) - _cost(folder, one, _OFF)
+        bare, there = _cost(folder, many, _OFF), _cost(folder, many, ())
+    unit = _unit()
+    each = f"{added / 1e6:.1f} million" if unit == "instructions" else f"{added:.3f} s"
+    note = f"{unit}: {each} added to a run of one test, by 1,000 empty tests"
+    return [
+        Goal("the plugin there, not asked for", 1 + added / bare, 1.002, note=note, digits=5),
+        Goal("the same, read with 1,000 tests", there / bare, note="to 0.4 %", digits=5),
         _import(),
     ]
 
 
 def real(rounds: int) -> list[Goal]:
-    """The tests of Jinja2, whole runs with a profile against bare ones."""
+    """Tests of others, whole runs with a profile against bare ones."""
     if rounds < 50:
         return []
-    python, folder = jinja2_suite()
-    runs = {options: _cost(str(folder), None, options, str(python)) for options in (_OFF, _ON)}
-    note = f"{_unit()}, whole run with report"
-    return [Goal(f"pytest --plugin-profile, {SUITE}", runs[_ON] / runs[_OFF], 1.06, note=note)]
+    env = environment("real-suites", _REAL_NEEDED)
+    goals = []
+    for name, suite in _REAL.items():
+        folder = str(source_of(suite.source))
+        off, on = (_cost(folder, suite.words, words, env.python) for words in (_OFF, _ON))
+        note = f"{_unit()}, whole run with report: {' '.join(suite.words)}"
+        goals.append(Goal(f"pytest --plugin-profile, {name}", on / off, 1.06, note=note))
+    return goals
+
+
+@contextmanager
+def _empty_tests(*counts: int) -> Iterator[str]:
+    """Yield a folder with files of so many tests that do nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        for count in counts:
+            text = "\n\n".join(f"def test_{n}():\n    pass" for n in range(count))
+            Path(folder, _file(count)).write_text(text)
+        yield folder
+
+
+def _file(count: int) -> str:
+    return f"test_{count}.py"
 
 
 def _import() -> Goal:
-    """How long it takes to import what every run imports of us."""
-    code = "import time, pytest, shlex, enum; t = time.perf_counter_ns(); import {}; "
+    """How long it takes to import what every run imports of us, in processes of their own."""
+    code = (
+        "import time, pytest; t = time.perf_counter_ns(); import pluginhost.pytest_plugin.options; "
+    )
     code += "print(time.perf_counter_ns() - t)"
+    words = [sys.executable, "-c", code]
     taken = []
     for _ in range(15):
-        words = [sys.executable, "-c", code.format("pluginhost.pytest_plugin.options")]
-        taken.append(int(subprocess.run(words, check=True, capture_output=True).stdout))
-    return Goal("import of the plugin, not asked for", median(taken) / 1e6, 2.0, unit="ms")
+        done = subprocess.run(words, check=True, capture_output=True, env=_environment())
+        taken.append(int(done.stdout))
+    name = "import of the plugin, not asked for"
+    return Goal(name, median(taken) / 1e6, 2.0, unit="ms", note="wall time, median of 15")
 
 
 def _unit() -> str:
@@ -98,78 +150,46 @@ def _unit() -> str:
 
 
 def _cost(
-    folder: str, count: int | None, options: Sequence[str], python: str = sys.executable
+    folder: str,
+    tests: Sequence[str],
+    options: Sequence[str],
+    python: str = sys.executable,
 ) -> float:
     """Return what a run costs: instructions, or CPU seconds."""
-    tests = [f"test_{count}.py"] if count is not None else ["tests"]
     words = [python, "-c", _PROGRAM, *_QUIET, *options, *tests]
-    environment = os.environ | {"PYTHONHASHSEED": "1"}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    _run(words, folder, environment)  # it leaves code that others load
+    _run(words, folder)  # it leaves code that others load
     if shutil.which("valgrind"):
-        tool = [
-            "valgrind",
-            "--tool=cachegrind",
-            "--cache-sim=no",
-            "--cachegrind-out-file=/dev/null",
-        ]
-        done = _run([*tool, *words], folder, environment)
-        found = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
-        assert found is not None, done.stderr[-2000:]
-        return float(found[1].replace(",", ""))
+        return _instructions(words, folder)
     taken = []
     for _ in range(7):
         before = os.times()
-        _run(words, folder, environment)
+        _run(words, folder)
         after = os.times()
         taken.append(after.children_user + after.children_system)
         taken[-1] -= before.children_user + before.children_system
     return median(taken)
 
 
-def _run(
-    words: Sequence[str], folder: str, environment: Mapping[str, str]
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        words, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-
-
-def savings(python: str, folder: str, plugins: Sequence[str]) -> list[dict[str, float | str]]:
-    """Return what leaving out each plugin was predicted to save, and what it has saved, of CPU.
-
-    Shares of the whole run's instructions: predicted by CPU time, saved by instructions.
-    """
-    with tempfile.TemporaryDirectory() as drafts:
-        file = f"{drafts}/profile.json"
-        words = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "pluginhost", *_ON]
-        environment = os.environ | {"PYTHONHASHSEED": "1"}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        for _ in range(2):
-            command = [*words, f"--plugin-profile-json={file}"]
-            subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
-        report = json.loads(Path(file).read_text())
-    measuring = next(p for p in report["suite"]["parts"] if p["part"] == "measuring")
-    whole_ns = report["suite"]["wall_ns"] - measuring["self_ns"]
-    rows = {row["name"]: row for row in report["costs"]["plugins"]}
-    bare = _of(python, folder, ())
-    found: list[dict[str, float | str]] = []
-    for name in plugins:
-        without = _of(python, folder, ("-p", f"no:{name}"))
-        predicted = rows[name]["saving_ns"] / whole_ns
-        found.append({"plugin": name, "predicted": predicted, "saved": 1 - without / bare})
-    return found
-
-
-def _of(python: str, folder: str, options: Sequence[str]) -> float:
-    words = ["-p", "no:pluginhost", *options]
-    environment = os.environ | {"PYTHONHASHSEED": "1"}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+def _instructions(words: Sequence[str], folder: str) -> float:
     tool = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
-    command = [*tool, python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    done = _run([*tool, *words], folder)
     found = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
     assert found is not None, done.stderr[-2000:]
     return float(found[1].replace(",", ""))
+
+
+def _run(words: Sequence[str], folder: str) -> subprocess.CompletedProcess[str]:
+    """Run a suite, whose tests may well fail; but it must have come to its end."""
+    done = subprocess.run(
+        words, cwd=folder, env=_environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (0, 1), done.stdout[-2000:] + done.stderr[-2000:]
+    return done
+
+
+def _environment() -> dict[str, str]:
+    """Return that of a run that is the same each time, and may keep byte code."""
+    environment = os.environ | {"PYTHONHASHSEED": "0", "CI": "1"}  # Hypothesis: nothing random
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    environment.pop("PYTEST_ADDOPTS", None)
+    return environment

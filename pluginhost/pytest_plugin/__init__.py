@@ -1,9 +1,4 @@
-"""The pytest plugin: where a suite's time goes. Imports little until it is asked for.
+"""The pytest plugin: where a suite's time goes. Its entry point is the module `options`.
 
 PYTEST_DONT_REWRITE: pytest would compile the module a second time, to rewrite assertions.
 """
-
-from pluginhost.pytest_plugin.options import (
-    plugin_host as plugin_host,
-    pytest_addoption as pytest_addoption,
-)

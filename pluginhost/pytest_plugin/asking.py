@@ -1,12 +1,13 @@
-"""What can be asked of the pytest plugin, and whether it is: all that every run pays for.
+"""What can be asked of the pytest plugin, and whether it is."""
 
-PYTEST_DONT_REWRITE: pytest would compile the module a second time, to rewrite assertions.
-"""
+from __future__ import annotations
 
 import os
 import shlex
 from collections.abc import Sequence
 from typing import Any
+
+import pytest
 
 ON, OFF = "--plugin-profile", "--no-plugin-profile"
 FILES = {
@@ -45,9 +46,19 @@ def ini_of(name: str) -> str:
     return f"plugin_profile_{name.replace('-', '_')}"
 
 
-def option_of(ini: str) -> str:
-    """Return the option that a key of the configuration file stands for."""
-    return f"--{ini.replace('_', '-')}"
+def add_options(parser: pytest.Parser, config: Any) -> bool:
+    """Add the options to those of pytest; return whether they are used."""
+    group = parser.getgroup("plugin-profile", "where the suite's time goes (pluginhost)")
+    add = group.addoption
+    add(ON, action="store_true", default=False, help="Tell where the suite's time goes.")
+    add(OFF, action="store_false", dest="plugin_profile", help="Do not, whatever else is set.")
+    for name, text in FILES.items():
+        add(f"{ON}-{name}", metavar="FILE", help=text)
+    for name, (metavar, choices, text) in VALUES.items():
+        add(f"{ON}-{name}", metavar=metavar, choices=choices, help=text)
+    for name, text in FLAGS.items():
+        add(f"{ON}-{name}", action="store_true", default=False, help=text)
+    return is_wanted(config, words_of(config))
 
 
 def words_of(config: Any) -> list[str]:

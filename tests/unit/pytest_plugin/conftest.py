@@ -15,7 +15,7 @@ from pluginhost.report import Report, read_report
 from pluginhost.suite import FileCost, FixtureCost, SuitePart, SuiteReport
 
 QUIET = ("-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist", "-p", "no:cov")
-OURS = ("-p", "pluginhost.pytest_plugin")
+OURS = ("-p", "pluginhost")
 
 
 class Profiled(NamedTuple):

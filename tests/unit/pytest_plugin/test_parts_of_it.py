@@ -7,10 +7,13 @@ import sys
 from types import SimpleNamespace
 
 import msgspec
+import pytest
 from hypothesis import given, strategies as st
 
 from pluginhost.capture import Capture
+from pluginhost.pytest_plugin.asking import FILES, FLAGS, VALUES, ini_of
 from pluginhost.pytest_plugin.earlier import Imported, tree_of, with_earlier
+from pluginhost.pytest_plugin.profile import NAME
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
 from pluginhost.pytest_plugin.table import TestTable
 from pluginhost.pytest_plugin.workers import hand_over, taken_from
@@ -134,11 +137,27 @@ def test_earlier_imports_fit_into_the_time_before(found: list[Imported]) -> None
     assert all(call.parent < position for position, call in enumerate(earlier.calls))
 
 
-def test_who_does_not_ask_pays_for_the_options_only() -> None:
-    """The entry point imports two small modules of ours, and nothing else that pytest has not."""
-    code = "import pytest, shlex, sys; before = set(sys.modules)\n"
+def test_who_does_not_ask_pays_for_one_module() -> None:
+    """The entry point imports nothing that pytest has not, and of ours the packages it is in."""
+    code = "import pytest, sys; before = set(sys.modules)\n"
     code += "import pluginhost.pytest_plugin.options\n"
     code += "print(sorted(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    names = ["", ".pytest_plugin", ".pytest_plugin.asking", ".pytest_plugin.options"]
+    names = ["", ".pytest_plugin", ".pytest_plugin.options"]
     assert done.stdout.strip() == str([f"pluginhost{name}" for name in names])
+
+
+def test_who_does_not_ask_has_no_hook_called_while_tests_run() -> None:
+    """Of all hooks, the plugin implements the one that adds options, once."""
+    manager = pytest.Config.fromdictargs({}, ["-p", "no:cacheprovider"]).pluginmanager
+    plugin = manager.get_plugin("pluginhost")
+    callers = manager.get_hookcallers(plugin)
+    assert [each.name for each in callers] == ["pytest_addoption"]
+    assert not manager.has_plugin(NAME)
+
+
+def test_the_keys_of_the_configuration_are_the_options() -> None:
+    """The two modules that name them agree."""
+    keys = {"plugin_profile", *map(ini_of, (*FILES, *VALUES, *FLAGS))}
+    config = pytest.Config.fromdictargs({}, ["-p", "no:cacheprovider"])
+    assert {key for key in config._parser._inidict if key.startswith("plugin_profile")} == keys
