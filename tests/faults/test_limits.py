@@ -238,11 +238,8 @@ def test_a_relative_folder_is_the_plugins_own(make_apart, tmp_path):
 @needs_landlock
 def test_figures_are_exact_all_the_same(make_apart):
     """The peak of memory is begun anew by writing to a file of the kernel's."""
-    work = DOES.replace(
-        "    try:\n",
-        "    block = bytearray(payload) if isinstance(payload, int) else b''\n    if block: return len(block)\n    try:\n",
-        1,
-    )
+    block = "    if type(payload) is int: return len(bytearray(payload))\n"
+    work = DOES.replace("    try:\n", f"{block}    try:\n", 1)
     host = make_apart({"p.py": work, "pluginhost.toml": manifest("writable = []")})
     with observe(host) as observation:
         host.execute("p", 50_000_000)

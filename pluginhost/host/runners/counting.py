@@ -23,8 +23,8 @@ _SHARE = 10  # of the time at most is spent on looking
 class Counter:
     """Watches one worker: its `pid`, its `mark`, and whether it `has_ended`.
 
-    When more than `most` processes descend from it, or bear the mark, `over` is called with those that descend,
-    once.
+    When more than `most` processes descend from it, or bear the mark, `over` is called, once, with
+    those that descend.
     """
 
     def __init__(
