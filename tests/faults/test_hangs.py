@@ -233,6 +233,8 @@ def test_inline_it_goes_on_and_is_counted(plugin_folder, make_host):
             with pytest.raises(PluginStateError, match=r"8 executions .* still go on"):
                 host.execute("p", 1, deadline=0.02)
             assert observation.profiler.get_aggregates("p").timeout_count == 8
+            text = " ".join(observation.performance_report().split())
+            assert "8 executions overran; inline, that stops no plain function: it goes on" in text
         assert host.execute("p") == "alive"  # without a deadline it is the caller's own risk
         survivors = host.unload("p").survivors
         assert any("pluginhost-p" in name for name in survivors)
