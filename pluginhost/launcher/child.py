@@ -22,7 +22,9 @@ def begin(folder: str, begun_ns: int) -> None:
     if orders.record:
         from pluginhost.launcher.recorded import ProcessRecording
 
-        recording = ProcessRecording(folder, cpu=orders.cpu, follow=orders.follow)
+        recording = ProcessRecording(
+            folder, cpu=orders.cpu, follow=orders.follow, sparing=orders.sparing
+        )
         on_each_manager(recording.watch)
         recording.begin(begun_ns=begun_ns, spawned_ns=spawned_ns)
     else:
