@@ -105,6 +105,15 @@ def test_fewer_than_allowed_are_left_alone(make_apart):
             thread.join()
 
 
+def test_none_at_all_may_be_allowed(make_apart):
+    """The first one is too many."""
+    source = BOMB.replace("{fork}", "os.fork()").replace("{BOMBS}", "0")
+    host = make_apart({"p.py": source, "pluginhost.toml": manifest("descendants = 0")})
+    assert host.execute("p")
+    with pytest.raises(WorkerCrashedError, match="more processes than the 0"):
+        host.execute("p", "few")
+
+
 def test_nobody_counts_without_the_limit(make_apart):
     """And when the worker has ended, nobody counts any more."""
     source = BOMB.replace("{fork}", "os.fork()").replace("{BOMBS}", "0")

@@ -55,7 +55,7 @@ class Counter:
         next_s = last_s = 0.0
         while not self._has_ended():
             now, tasks_now = time.monotonic(), tasks_there_are()
-            many = tasks_now - tasks >= self._most - count
+            many = tasks_now - tasks > self._most - count
             if now >= next_s and (many or now - last_s >= _LOOK_S):
                 count = family.count()
                 if count <= self._most:
