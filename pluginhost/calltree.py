@@ -34,12 +34,16 @@ class EventKind(StrEnum):
 class CallSite:
     """One plugin's part in one kind of occurrence; compared by identity, so make each once."""
 
-    __slots__ = ("hook", "kind", "plugin_id")
+    __slots__ = ("contains", "hook", "kind", "own", "plugin_id")
 
     def __init__(self, kind: EventKind, plugin_id: str, hook: str) -> None:
         self.kind = kind
         self.plugin_id = plugin_id
         self.hook = hook
+        self.own = False
+        """Whether it is known to be the observed application's own."""
+        self.contains = False
+        """Whether its calls have called hooks, or went on later: what is in them needs it."""
 
     def __repr__(self) -> str:
         return f"<CallSite {self.kind} {self.plugin_id}:{self.hook}>"
@@ -52,7 +56,9 @@ class CallPath(dict["str | CallSite", "CallPath"]):
     nested call with one subscript: `path[plugin_id]` for an execution, `path[site]` otherwise.
     """
 
-    __slots__ = ("concurrent", "depth", "journal", "parent", "site", "tree")
+    __slots__ = (
+        "concurrent", "depth", "journal", "own", "parent", "site", "spared", "tree", "untimed",
+    )  # fmt: skip
 
     def __init__(self, tree: CallTree, parent: CallPath | None, site: CallSite) -> None:
         super().__init__()
@@ -60,6 +66,10 @@ class CallPath(dict["str | CallSite", "CallPath"]):
         self.parent = parent
         self.site = site
         self.depth: int = 0 if parent is None else parent.depth + 1
+        self.own: bool = site.own and parent is not None and (parent.own or parent.parent is None)
+        """Whether this and all it was called from is the application's own."""
+        self.untimed = self.spared = 0
+        """How many calls were not timed, and how many made from here passed some over: `Sparer`."""
         self.concurrent = False
         """Whether calls made from here were seen to run side by side, in tasks or threads."""
         self.journal = tree.journal_of(self)
@@ -167,6 +177,7 @@ class CallTree:
                     self.grown.append(cut)
                 return cut[key]
             path = parent[key] = CallPath(self, parent, site)
+            parent.site.contains |= site.kind is EventKind.HOOK_CALL and site.plugin_id != ""
             self.grown.append(path)
             self.path_count += 1
             return path

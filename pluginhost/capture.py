@@ -20,7 +20,8 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True):
     `parent` is the position of the caller's path, -1 at the top; callers come first. Times are
     inclusive, in ns. `cpu_ns` is None where the CPU clock was not read, `rss_bytes` is what the
     resident set grew by (0 for anything but imports). What is `estimated` was not recorded here, and
-    so recording it cost nothing.
+    so recording it cost nothing. Of `count` calls `untimed` were not timed, and times are those of the
+    others; `spared` hook calls made from here had some that were not (see `Sparer`).
     """
 
     parent: int
@@ -33,6 +34,8 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True):
     errors: int = 0
     rss_bytes: int = 0
     estimated: bool = False
+    untimed: int = 0
+    spared: int = 0
 
 
 class SiteRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -123,6 +126,8 @@ class Capture(msgspec.Struct, frozen=True, kw_only=True):
     """What recording adds to the time of a call itself, calibrated."""
     outer_ns: float = 0.0
     """What recording adds to the time of its caller, calibrated."""
+    spared_ns: float = 0.0
+    """What a hook call that times none adds to the time of its caller, calibrated."""
     import_ns: float = 0.0
     """What recording an import adds to the time of its importer, calibrated."""
     cut_paths: int = 0

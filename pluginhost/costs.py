@@ -37,6 +37,9 @@ class HookCost(msgspec.Struct, frozen=True, kw_only=True):
     last with all waiting, which others use meanwhile; only what ran of it is in `self_ns`.
     `returned_none` counts calls of a function that returned None. `histogram` holds
     (bucket, count) pairs, see `DurationHistogram`.
+
+    Of the application's own implementations, calls from within itself may be `untimed`, where they
+    are many. Then all figures but the extremes are estimates, from one in some calls.
     """
 
     plugin: str
@@ -59,6 +62,7 @@ class HookCost(msgspec.Struct, frozen=True, kw_only=True):
     awaited_count: int = 0
     awaiting_ns: int = 0
     other_threads_ns: int = 0
+    untimed: int = 0
     histogram: tuple[tuple[int, int], ...] = ()
 
 

@@ -7,7 +7,6 @@ import platform
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -21,9 +20,6 @@ from pluginhost.calltree import CallPath, CallTree
 from pluginhost.capture import (
     CallRecord,
     Capture,
-    Implementation,
-    SeenManager,
-    SeenPlugin,
     SiteRecord,
 )
 from pluginhost.events import EventBatch
@@ -31,7 +27,9 @@ from pluginhost.instrumentation.by_thread import ThreadNesting
 from pluginhost.instrumentation.calls import CallTimer
 from pluginhost.instrumentation.imports import ConftestSource, ImportSource
 from pluginhost.instrumentation.readings import ThreadCpu
+from pluginhost.instrumentation.sparing import Sparer
 from pluginhost.instrumentation.tap import HookTapSource, Timed
+from pluginhost.instrumentation.watched import WatchedManager
 from pluginhost.printable import printable
 from pluginhost.profiler.calls import CallTotals
 from pluginhost.profiler.in_place import InPlace
@@ -52,6 +50,9 @@ class Ledger(Protocol):
     def observe(self, batch: EventBatch) -> None:
         """Take a batch from the bus."""
 
+    def count(self, path: CallPath) -> int:
+        """Return how many calls of one path were added up."""
+
     def total_ns(self, path: CallPath) -> int:
         """Return the time of all calls of one path that were added up."""
 
@@ -66,7 +67,9 @@ class Recorder:
     `bus` are told of every call in order; without, calls are only added up, which costs less.
     `cpu_gap_ns` is how often at most the CPU clock is read (see `ThreadCpu`; None: never), `imports`
     whether they are recorded. `begun_ns` and `spawned_ns` are what `Capture` says of them.
-    `drained` is called now and then after calls were added up, in time that counts as measuring.
+    With `sparing`, the application's own implementations are not all timed where calls are many (see
+    `Sparer`). `drained` is called now and then after calls were added up, in time that counts as
+    measuring.
     After `close()` nothing of it is left in the managers or in Python's import machinery.
     """
 
@@ -79,6 +82,7 @@ class Recorder:
         begun_ns: int | None = None,
         spawned_ns: int | None = None,
         drained: Callable[[], None] | None = None,
+        sparing: bool = False,
     ) -> None:
         self.bus = EventBus(capacity=_CAPACITY, drain_chunk=_CAPACITY)
         self._thread_id = threading.get_ident()
@@ -98,6 +102,8 @@ class Recorder:
             self._ledger = totals = CallTotals()
             self._adding = InPlace(tree, totals)
         self._drained = drained
+        self._sparing = sparing
+        self._sparers: list[Sparer] = []
         clock = self.bus.clock
         self._has_cpu = cpu_gap_ns is not None
         cpu = ThreadCpu(clock, gap_ns=cpu_gap_ns) if cpu_gap_ns is not None else None
@@ -113,9 +119,9 @@ class Recorder:
         self._observed_ns = self._begun_ns
         self._ended_ns: int | None = None
         self._main_cpu_ns, self._cpu_ns = _thread_cpu_ns(self._thread_id), time.process_time_ns()
-        self._watched: list[_Watched] = []
+        self._watched: list[WatchedManager] = []
         self._projects: dict[str, str] = {}
-        self._costs_ns: tuple[float, float, float] | None = None
+        self._costs_ns: tuple[float, float, float, float] | None = None
         self._calibrating = False
 
     def start(self) -> None:
@@ -136,11 +142,15 @@ class Recorder:
         """
         if self._calibrating or any(known.manager() is manager for known in self._watched):
             return
-        watched = _Watched(manager, self._projects)
+        watched = WatchedManager(manager, self._projects)
         self._watched.append(watched)
         timer = CallTimer(self.nesting, name_of=watched.name_of)
+        sparer = None
+        if self._sparing:
+            sparer = Sparer(self.nesting, watched.is_own, watched.name_of)
+            self._sparers.append(sparer)
         for source in (
-            HookTapSource(manager, through(timer.timed)),
+            HookTapSource(manager, through(timer.timed), sparer),
             ConftestSource(manager, self.nesting),
         ):
             self._sources.append(source)
@@ -164,6 +174,8 @@ class Recorder:
         main_cpu_ns = _thread_cpu_ns(self._thread_id) - self._main_cpu_ns
         cpu_ns = time.process_time_ns() - (0 if self._spawned_ns is not None else self._cpu_ns)
         self._flush()
+        for sparer in self._sparers:
+            sparer.settle(self._ledger.count)
         calls, sites = self._ledger.records()
         if not self._has_cpu:
             calls = tuple(msgspec.structs.replace(call, cpu_ns=None) for call in calls)
@@ -174,7 +186,7 @@ class Recorder:
             self._calibrating = True
             self._costs_ns = call_costs_ns(cpu=self._has_cpu)
             self._calibrating = False
-        inner_ns, outer_ns, import_ns = self._costs_ns
+        inner_ns, outer_ns, spared_ns, import_ns = self._costs_ns
         return Capture(
             pid=os.getpid(),
             parent_pid=os.getppid(),
@@ -196,6 +208,7 @@ class Recorder:
             record_count=self.bus.drained + (self._adding.records if self._adding else 0),
             inner_ns=inner_ns,
             outer_ns=outer_ns,
+            spared_ns=spared_ns,
             import_ns=import_ns,
             cut_paths=self.bus.tree.cut_paths,
             notes=self._notes(),
@@ -256,112 +269,6 @@ class BusJournal:
         bus.journal.extend((self._path, end - duration_ns, end, threading.get_ident(), extra))
         if len(bus.journal) > bus.high_water:
             bus.drain()
-
-
-class _Watched:
-    """A manager, and all plugins and implementations that were ever seen in it.
-
-    `projects` has the project of every plugin's name in the records. A name that another project
-    has taken gets its own project in front.
-    """
-
-    def __init__(self, manager: pluggy.PluginManager, projects: dict[str, str]) -> None:
-        self.manager: Callable[[], pluggy.PluginManager | None] = weakref.ref(manager)
-        self.project = printable(manager.project_name)
-        self._class_module = printable(type(manager).__module__)
-        self._specification: str | None = None
-        self._projects = projects
-        self._plugins: dict[str, SeenPlugin] = {}
-        self._implementations: dict[tuple[str, str], Implementation] = {}
-
-    def name_of(self, impl: pluggy.HookImpl) -> str:
-        """Return what the plugin of `impl` is called in records, and note what it is."""
-        return self._note(impl.plugin_name, impl.plugin)
-
-    def seen(self) -> SeenManager:
-        """Return what is known, with all that is registered now if the manager is still there."""
-        manager = self.manager()
-        if manager is not None:
-            self._look(manager)
-        return SeenManager(
-            project=self.project,
-            class_module=self._class_module,
-            specification=self._specification,
-            plugins=tuple(self._plugins.values()),
-            implementations=tuple(self._implementations.values()),
-        )
-
-    def _look(self, manager: pluggy.PluginManager) -> None:
-        distributions = {id(plugin): found for plugin, found in manager.list_plugin_distinfo()}
-        for registered_name, plugin in manager.list_name_plugin():
-            if plugin is None:
-                name = self._named(printable(registered_name))
-                self._plugins[name] = SeenPlugin(
-                    name=name, registered_name=printable(registered_name), module="", blocked=True
-                )
-            else:
-                self._note(registered_name, plugin, distributions.get(id(plugin)))
-        for hook, caller in list(vars(manager.hook).items()):
-            if not isinstance(caller, pluggy.HookCaller):
-                continue
-            if self._specification is None and caller.spec is not None:
-                self._specification = _module_name(caller.spec.namespace)
-            for impl in caller.get_hookimpls():
-                style = "wrapper" if impl.wrapper else "hookwrapper"
-                style = style if impl.wrapper or impl.hookwrapper else "function"
-                name = self._note(impl.plugin_name, impl.plugin)
-                implementation = Implementation(name, printable(hook), style)
-                self._implementations[name, hook] = implementation
-
-    def _note(self, registered_name: str, plugin: object, distribution: Any = None) -> str:
-        """Note a plugin unless it is known, or is known without its distribution."""
-        module = _module_name(plugin)
-        shown = printable(registered_name, 500)
-        if registered_name == str(id(plugin)):  # a name that says nothing, and differs every time
-            shown = f"{module}.{printable(_class_of(plugin).__qualname__)}"
-        name = self._named(shown)
-        if name not in self._plugins or distribution is not None:
-            known = sys.modules.get(module)
-            file = getattr(plugin if _is_module(plugin) else known, "__file__", None)
-            self._plugins[name] = SeenPlugin(
-                name=name,
-                registered_name=printable(registered_name, 500),
-                module=module,
-                file=printable(file, 1000) if isinstance(file, str) else None,
-                is_module=_is_module(plugin),
-                distribution=_metadata(distribution, "Name"),
-                version=_metadata(distribution, "Version"),
-            )
-        return name
-
-    def _named(self, shown: str) -> str:
-        """Return what the records call the plugin that is shown so in this manager."""
-        taken = self._projects.setdefault(shown, self.project)
-        return shown if taken == self.project else f"{self.project}/{shown}"
-
-
-def _is_module(plugin: object) -> bool:
-    return isinstance(plugin, type(sys))
-
-
-def _class_of(plugin: object) -> type:
-    return plugin if isinstance(plugin, type) else type(plugin)
-
-
-def _module_name(thing: object) -> str:
-    """Return the module that `thing` is, or the one its class is from."""
-    if _is_module(thing):
-        return printable(getattr(thing, "__name__", ""), 500)
-    return printable(getattr(_class_of(thing), "__module__", ""), 500)
-
-
-def _metadata(distribution: Any, key: str) -> str | None:
-    """Return what a distribution says of itself; pluggy's facade passes the question on."""
-    try:
-        found = distribution.metadata[key] if distribution is not None else None
-    except Exception:  # metadata are whatever lies on the disk
-        return None
-    return printable(found) if found else None
 
 
 def _thread_cpu_ns(thread_id: int) -> int:

@@ -32,13 +32,16 @@ def candidates_among(
     found = []
     for row in plugins:
         known = installed.named(row.distribution) if row.distribution else None
-        if known is None or known.requested or not known.required_by or row.remedy is None:
+        if known is None or known.requested or row.remedy is None:
+            continue
+        requirers = installed.requirers(known.name)
+        if not requirers:
             continue
         mine = [hook for hook in hooks if hook.plugin in row.parts]
         if any(hook.returned_none < hook.calls for hook in mine):
             continue
         calls = sum(hook.calls for hook in mine)
-        reason = f"installed for {_listed(known.required_by)}; "
+        reason = f"installed for {_listed(requirers)}; "
         reason += f"returned nothing in {calls:,} calls" if calls else "never called"
         found.append(
             Candidate(

@@ -19,6 +19,7 @@ from pluginhost.capture import ENTRY_POINT, Capture, SeenManager
 from pluginhost.costs import (
     ApplicationCost,
     CostReport,
+    HookCost,
     ImportCost,
     MeasuringCost,
     PluginCost,
@@ -93,7 +94,7 @@ def costs_of(
         ended=ended or captures[0].ended,
         exit_code=exit_code,
         incomplete=incomplete,
-        notes=_notes(captures, launched=launched),
+        notes=_notes(captures, name, hooks, launched=launched),
     )
 
 
@@ -287,11 +288,15 @@ def _import_savings(
     return found
 
 
-def _notes(captures: Sequence[Capture], *, launched: bool) -> tuple[str, ...]:
+def _notes(
+    captures: Sequence[Capture], name: str, hooks: Sequence[HookCost], *, launched: bool
+) -> tuple[str, ...]:
     notes = ["import memory: growth of the resident set, an estimate"]
     notes.append("imports saved: from the import statements at the top of modules, an estimate")
     if launched:
         notes.append("modules that the measuring itself needs are part of its own cost")
+    if any(row.untimed for row in hooks):
+        notes.append(f"of many calls within {name} itself only some are timed: --hooks times all")
     cut = sum(capture.cut_paths for capture in captures)
     if cut:
         notes.append(f"call paths too deep or too many to keep their callers: {cut:,}")

@@ -6,8 +6,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
-from email.message import Message
-from email.parser import HeaderParser
 from importlib.metadata import Distribution, distributions
 from typing import NamedTuple
 
@@ -15,12 +13,19 @@ from pluginhost.printable import printable
 
 
 class Installed(NamedTuple):
-    """An installed distribution: whether somebody asked for it, and who requires it."""
+    """An installed distribution, and whether somebody asked for it."""
 
     name: str
     version: str
     requested: bool
-    required_by: tuple[str, ...]
+
+
+class _Headers(NamedTuple):
+    """What is looked at of the metadata: of a hundred distributions, all would take long."""
+
+    name: str
+    version: str
+    requires: tuple[str, ...]
 
 
 class Distributions:
@@ -30,38 +35,46 @@ class Distributions:
     """
 
     def __init__(self, searched: Iterable[str]) -> None:
-        self._by_name: dict[str, Installed] = {}
         self._by_package: dict[str, str] = {}
         self._packages: defaultdict[str, set[str]] = defaultdict(set)
-        requirers: defaultdict[str, list[str]] = defaultdict(list)
-        known: dict[str, tuple[Distribution, Message]] = {}
+        self._installed: dict[str, Installed] = {}
+        self._requirers: defaultdict[str, list[str]] | None = None
+        self._known: dict[str, tuple[Distribution, _Headers]] = {}
         for distribution in distributions(path=list(searched)):
             with suppress(Exception):  # whatever lies on the disk
                 headers = _headers(distribution)
-                known.setdefault(_canonical(headers["Name"]), (distribution, headers))
-        for key, (distribution, headers) in known.items():
-            for required in _required(headers):
-                requirers[required].append(printable(headers["Name"]))
+                self._known.setdefault(_canonical(headers.name), (distribution, headers))
+        for key, (distribution, _) in self._known.items():
             with suppress(Exception):
                 for package in _packages(distribution):
                     self._by_package.setdefault(package, key)
                     self._packages[key].add(package)
-        for key, (distribution, headers) in known.items():
-            with suppress(Exception):
-                self._by_name[key] = Installed(
-                    name=printable(headers["Name"]),
-                    version=printable(headers["Version"]),
-                    requested=_requested(distribution),
-                    required_by=tuple(sorted(requirers[key])),
-                )
 
     def named(self, name: str) -> Installed | None:
         """Return the distribution of this name, however it is spelt."""
-        return self._by_name.get(_canonical(name))
+        key = _canonical(name)
+        if key not in self._installed and key in self._known:
+            distribution, headers = self._known[key]
+            self._installed[key] = Installed(
+                name=printable(headers.name),
+                version=printable(headers.version),
+                requested=_requested(distribution),
+            )
+        return self._installed.get(key)
+
+    def requirers(self, name: str) -> tuple[str, ...]:
+        """Return the names of the distributions that always require the one of this name."""
+        if self._requirers is None:
+            self._requirers = defaultdict(list)
+            for _, headers in self._known.values():
+                for required in _required(headers):
+                    self._requirers[required].append(printable(headers.name))
+        return tuple(sorted(self._requirers[_canonical(name)]))
 
     def of_module(self, module: str) -> Installed | None:
         """Return the distribution that has the top-level package of `module`."""
-        return self._by_name.get(self._by_package.get(module.partition(".")[0], ""))
+        key = self._by_package.get(module.partition(".")[0])
+        return self.named(key) if key is not None else None
 
     def packages_with(self, package: str) -> frozenset[str]:
         """Return all top-level packages of the distribution that has `package`, and itself."""
@@ -76,18 +89,23 @@ def _requested(distribution: Distribution) -> bool:
     return True
 
 
-def _headers(distribution: Distribution) -> Message:
-    """Return the metadata without the long description, which is most of it."""
+def _headers(distribution: Distribution) -> _Headers:
     for name in ("METADATA", "PKG-INFO"):
         text = distribution.read_text(name)
         if text:
-            return HeaderParser().parsestr(_END_OF_HEADERS.split(text, maxsplit=1)[0])
-    return distribution.metadata  # type: ignore[return-value]
+            lines = _END_OF_HEADERS.split(text, maxsplit=1)[0].splitlines()
+            pairs = [line.partition(": ") for line in lines if line.startswith(_LOOKED_AT)]
+            first = {key: value.strip() for key, _, value in reversed(pairs)}
+            requires = tuple(value for key, _, value in pairs if key == "Requires-Dist")
+            return _Headers(first["Name"], first["Version"], requires)
+    metadata = distribution.metadata
+    requires = tuple(metadata.get_all("Requires-Dist") or ())
+    return _Headers(metadata["Name"], metadata["Version"], requires)
 
 
-def _required(headers: Message) -> Iterable[str]:
+def _required(headers: _Headers) -> Iterable[str]:
     """Yield what a distribution always requires: nothing that only an extra does."""
-    for line in headers.get_all("Requires-Dist", ()):
+    for line in headers.requires:
         name = _REQUIRED_NAME.match(line)
         if name is not None and (";" not in line or _applies(line)):
             yield _canonical(name[0].strip())
@@ -111,6 +129,7 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+_LOOKED_AT = ("Name: ", "Version: ", "Requires-Dist: ")
 _END_OF_HEADERS = re.compile(r"\r?\n\r?\n")
 _REQUIRED_NAME = re.compile(r"\s*[A-Za-z0-9][A-Za-z0-9._-]*")
 _ONLY_WITH_EXTRA = re.compile(r";\s*(?:[^;]*\band\s+)?\(?\s*extra\s*==\s*[^()]*$")
@@ -122,19 +141,16 @@ def _packages(distribution: Distribution) -> set[str]:
     listed = distribution.read_text("top_level.txt")
     if listed:
         return set(listed.split())
-    found = set()
-    for path in _installed_files(distribution):
-        first, slash, _ = path.partition("/")
-        if slash and first.isidentifier():
-            found.add(first)
-        elif not slash and first.endswith((".py", ".so", ".pyd")):
-            found.add(first.partition(".")[0])
-    return found
-
-
-def _installed_files(distribution: Distribution) -> Iterable[str]:
-    """Return the paths of all files: from RECORD itself where there is one, which is much quicker."""
     record = distribution.read_text("RECORD")
-    if record:
-        return {line.partition(",")[0].strip('"') for line in record.splitlines()}
-    return (path.as_posix() for path in distribution.files or ())
+    if record:  # itself, which is much quicker
+        lines: Iterable[str] = record.splitlines()
+    else:
+        lines = (f"{path.as_posix()}," for path in distribution.files or ())
+    found = set()
+    for first in {line.partition("/")[0] for line in lines}:  # a folder, or all of a line
+        name, comma, _ = first.strip('"').partition(",")
+        if not comma and name.isidentifier():
+            found.add(name)
+        elif comma and name.strip('"').endswith((".py", ".so", ".pyd")):
+            found.add(name.partition(".")[0])
+    return found

@@ -10,6 +10,7 @@ from pluginhost.attribution.partition import HookKey, Node
 from pluginhost.calltree import AFTER_YIELD, AWAITED, BEFORE_YIELD, EventKind
 from pluginhost.capture import Capture, SiteRecord
 from pluginhost.costs import HookCost
+from pluginhost.figures import apportioned
 from pluginhost.histogram import DurationHistogram
 
 _QUANTILES = (0.5, 0.9, 0.95, 0.99)
@@ -32,6 +33,7 @@ class _HookSums:
         figures[node.part + "_ns"] += record.total_ns
         if node.part in ("", BEFORE_YIELD):
             figures["calls"] += record.count
+            figures["untimed"] += record.untimed
         if node.part != AWAITED:
             figures["errors"] += record.errors
         if node.apart is not None:
@@ -75,6 +77,10 @@ def _row(key: HookKey, sums: _HookSums, style: str | None) -> HookCost:
     histogram = DurationHistogram()
     for site in sums.sites:
         histogram.merge(DurationHistogram(site.histogram))
+    untimed = figures["untimed"]
+    buckets = histogram.buckets()
+    if untimed:
+        buckets = _scaled(buckets, figures["calls"], figures["calls"] - untimed)
     wraps = BEFORE_YIELD + "_ns" in figures
     spread: dict[str, Any] = {}
     if sums.sites:
@@ -102,6 +108,16 @@ def _row(key: HookKey, sums: _HookSums, style: str | None) -> HookCost:
         awaited_count=figures["awaited_count"],
         awaiting_ns=figures["awaiting_ns"],
         other_threads_ns=figures["other_threads_ns"],
-        histogram=histogram.buckets(),
+        untimed=untimed,
+        histogram=buckets,
         **spread,
     )
+
+
+def _scaled(
+    buckets: tuple[tuple[int, int], ...], calls: int, timed: int
+) -> tuple[tuple[int, int], ...]:
+    """Return buckets for `calls` that are like those of the `timed` ones among them."""
+    counts = [count for _, count in buckets]
+    wanted = apportioned(counts, sum(counts) * calls // timed)
+    return tuple((bucket, n) for (bucket, _), n in zip(buckets, wanted, strict=True) if n)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import NamedTuple
 
+import msgspec
+
 from pluginhost.attribution.owners import Owners
 from pluginhost.calltree import (
     AFTER_YIELD,
@@ -51,9 +53,8 @@ class Partition:
         self.processing_ns = 0
         self.top_ns = 0
         """The inclusive time of all calls of the observed thread that nothing recorded surrounds."""
-        self.top_cpu_ns = 0
         self._capture = capture
-        calls = capture.calls
+        calls = self._calls = capture.calls
         self._apart = _apart(calls)
         self._total_ns, self._cpu_ns = _totals(calls)
         self._child_ns: defaultdict[int, int] = defaultdict(int)
@@ -63,9 +64,9 @@ class Partition:
             if self._counts_for_parent(position):
                 self._child_ns[call.parent] += self._total_ns[position]
                 self._child_cpu_ns[call.parent] += self._cpu_ns[position] or 0
-                cost = capture.import_ns if _is_import(call) else capture.outer_ns
-                self._recorded_in_ns[call.parent] += 0 if call.estimated else call.count * cost
-        self.top_ns, self.top_cpu_ns = self._child_ns[-1], self._child_cpu_ns[-1]
+                self._recorded_in_ns[call.parent] += _recorded_in_caller_ns(call, capture)
+        self._estimate_untimed()
+        self.top_ns = self._child_ns[-1]
         self.recorded_at_top_ns = round(self._recorded_in_ns[-1])
         self._judge(owners)
 
@@ -76,15 +77,51 @@ class Partition:
             return False
         return not (call.parent == -1 and self._apart[position] is not None)
 
+    def _estimate_untimed(self) -> None:
+        """Give calls that were not timed the time of those that were, out of their caller's."""
+        capture = self._capture
+        calls = list(self._calls)
+        left_ns = capture.ended_ns - capture.observed_ns - self._child_ns[-1]
+        left_of: defaultdict[int, int] = defaultdict(int, {-1: left_ns})
+        for position, call in enumerate(calls):
+            timed = call.count - call.untimed
+            if not call.untimed or not timed or self._apart[position] is not None:
+                continue
+            parent = call.parent
+            if parent not in left_of:
+                left_of[parent] = self._total_ns[parent] - self._child_ns[parent]
+                left_of[parent] -= round(self._recording_ns(parent))
+            extra_ns = self._total_ns[position] * call.untimed // timed
+            extra_ns = max(0, min(extra_ns, left_of[parent]))
+            left_of[parent] -= extra_ns
+            self._child_ns[parent] += extra_ns
+            self._total_ns[position] += extra_ns
+            cpu_ns = self._cpu_ns[position]
+            if cpu_ns is not None:
+                extra_cpu_ns = max(0, min(cpu_ns * call.untimed // timed, extra_ns))
+                self._cpu_ns[position] = cpu_ns + extra_cpu_ns
+                self._child_cpu_ns[parent] += extra_cpu_ns
+            calls[position] = msgspec.structs.replace(
+                call, total_ns=self._total_ns[position], cpu_ns=self._cpu_ns[position]
+            )
+        self._calls = tuple(calls)
+
+    def _recording_ns(self, position: int) -> float:
+        """Return what recording took of the time of a path: itself, and what was called from it."""
+        call = self._calls[position]
+        inner_ns = 0.0 if _is_import(call) else self._capture.inner_ns
+        own_ns = (call.count - call.untimed) * inner_ns + call.spared * self._capture.spared_ns
+        return own_ns + self._recorded_in_ns[position]
+
     def _judge(self, owners: Owners) -> None:
         above: list[tuple[str | None, frozenset[str | None], frozenset[HookKey]]] = []
-        for position, call in enumerate(self._capture.calls):
+        for position, call in enumerate(self._calls):
             unit, units, hooks = above[call.parent] if call.parent >= 0 else _TOP
             key, part = _key_of(call)
             if call.kind is EventKind.SECTION:
                 unit = None
             elif _is_import(call):
-                by_module = call.parent >= 0 and _is_import(self._capture.calls[call.parent])
+                by_module = call.parent >= 0 and _is_import(self._calls[call.parent])
                 unit = owners.of_import(call.hook, unit, by_module=by_module)
             elif call.plugin:
                 unit = owners.of_plugin(call.plugin)
@@ -94,15 +131,14 @@ class Partition:
     def _add(
         self, position: int, unit: str | None, key: HookKey, part: str, outermost: tuple[bool, bool]
     ) -> None:
-        call, apart = self._capture.calls[position], self._apart[position]
+        call, apart = self._calls[position], self._apart[position]
         raw_ns = max(0, self._total_ns[position] - self._child_ns[position])
         cpu_ns = self._cpu_ns[position]
         if call.plugin == "" and call.hook == MEASURING:
             if apart is None:
                 self.processing_ns += raw_ns
             return
-        inner_ns = 0.0 if _is_import(call) else call.count * self._capture.inner_ns
-        taken_ns = min(raw_ns, round(inner_ns + self._recorded_in_ns[position]))
+        taken_ns = min(raw_ns, round(self._recording_ns(position)))
         if cpu_ns is not None:
             cpu_ns = min(
                 raw_ns - taken_ns, max(0, cpu_ns - self._child_cpu_ns[position] - taken_ns)
@@ -123,6 +159,14 @@ _TOP: tuple[None, frozenset[str | None], frozenset[HookKey]] = (None, frozenset(
 
 def _is_import(call: CallRecord) -> bool:
     return call.kind is EventKind.MODULE_IMPORT
+
+
+def _recorded_in_caller_ns(call: CallRecord, capture: Capture) -> float:
+    """Return what recording the calls of a path took of their caller's time."""
+    if call.estimated:
+        return 0.0
+    cost_ns = capture.import_ns if _is_import(call) else capture.outer_ns
+    return (call.count - call.untimed) * cost_ns
 
 
 def _key_of(call: CallRecord) -> tuple[HookKey, str]:

@@ -33,7 +33,11 @@ if TYPE_CHECKING:
     metavar="MODULE",
     help="Run a module, as 'python -m' does; what follows are its arguments.",
 )
-@click.option("--hooks", is_flag=True, help="Show every hook of every plugin.")
+@click.option(
+    "--hooks",
+    is_flag=True,
+    help="Show every hook of every plugin, and time each call of the application's own, too.",
+)
 @click.option(
     "--top",
     type=click.IntRange(min=1),
@@ -125,7 +129,7 @@ def command(
     if not words:
         raise click.UsageError("Missing argument 'PROGRAM...'")
     plan = plan_of(words)
-    outcome = observed(plan, follow=follow, cpu=not wall_only)
+    outcome = observed(plan, follow=follow, cpu=not wall_only, sparing=not hooks)
     if outcome.captures:
         report = _report_of(plan, outcome)
         try:

@@ -53,12 +53,12 @@ class ThreadNesting:
         self.clock = clock
         self._read = cpu.read
         self._flush = flush
-        self._here = _Here(tree)
+        self.here = _Here(tree)
         self._measuring = tree.site(EventKind.HOOK_CALL, "", MEASURING)
 
     def enter(self, site: CallSite) -> tuple[Any, ...]:
         """Begin a call; what is returned is for `leave`."""
-        state = self._here.state
+        state = self.here.state
         parent = state[PATH]
         state[PATH] = path = parent[site]
         start = self._read(state)
@@ -73,11 +73,11 @@ class ThreadNesting:
 
     def here_is(self, kind: EventKind) -> bool:
         """Whether what this thread is in the middle of is of that kind."""
-        return self._here.state[PATH].site.kind is kind
+        return self.here.state[PATH].site.kind is kind
 
     def timed(self, function: Function, site: CallSite, deferred: Function) -> Function:
         """Return `function`, timed; closures because this runs around every implementation."""
-        clock, here, read, tick, plain = self.clock, self._here, self._read, self._tick, PLAIN
+        clock, here, read, tick, plain = self.clock, self.here, self._read, self._tick, PLAIN
 
         def timed(*args: Any) -> Any:
             __tracebackhide__ = True
@@ -116,7 +116,7 @@ class ThreadNesting:
         self, function: Function, before: CallSite, after: CallSite
     ) -> FunctionType:
         """Return a generator function that does what `function` does, both halves on record."""
-        clock, here, read, tick = self.clock, self._here, self._read, self._tick
+        clock, here, read, tick = self.clock, self.here, self._read, self._tick
         halves = before, after
 
         def timed(*args: Any, **options: Any) -> Generator[Any, Any, Any]:

@@ -76,6 +76,7 @@ class CallTimer:
 
         def deferred(result: Any) -> Any:
             """Return what stands for an awaitable result, so that awaiting it is on record."""
+            site.contains = True
             if type(result) is CoroutineType:
                 return awaited(
                     result, nesting.clock, partial(nesting.step, within), record_span, name

@@ -15,21 +15,34 @@ from typing import Any
 
 import pluggy
 
+from pluginhost.instrumentation.by_thread import PATH
+from pluginhost.instrumentation.sparing import (
+    TIMED_FIRST,
+    TIMED_ONE_IN,
+    SparedCalls,
+    Sparer,
+)
+
 Hookexec = Callable[[str, Sequence[pluggy.HookImpl], Mapping[str, object], bool], object]
 Timed = Callable[[pluggy.HookImpl, str], Callable[..., Any]]
 """Returns what to call in place of the implementation's function, of the hook of that name."""
 
-_Pair = tuple[list[pluggy.HookImpl], list[pluggy.HookImpl]]
 _KEPT = 8  # lists of implementations kept for one hook: subset callers of one take turns
 _ATTACHING = threading.Lock()
 
 
 class HookTapSource:
-    """Has `timed` see every implementation's calls in `manager` while a bus has observers."""
+    """Has `timed` see every implementation's calls in `manager` while a bus has observers.
 
-    def __init__(self, manager: pluggy.PluginManager, timed: Timed) -> None:
+    All of them, unless a `sparer` leaves some out.
+    """
+
+    def __init__(
+        self, manager: pluggy.PluginManager, timed: Timed, sparer: Sparer | None = None
+    ) -> None:
         self._manager = manager
         self._timed = timed
+        self._sparer = sparer
         self._tap: Tap | None = None
 
     def start(self) -> None:
@@ -37,7 +50,7 @@ class HookTapSource:
         with _ATTACHING:
             if self._tap is None:
                 self._tap = Tap.of(self._manager)
-                self._tap.add(self._timed)
+                self._tap.add(self._timed, self._sparer)
 
     def stop(self) -> None:
         """Step out; the last one out takes the tap along."""
@@ -61,6 +74,22 @@ class HookTapSource:
             tap.leaving.remove(plugin_id)
 
 
+class _Prepared:
+    """Implementations as registered, and timed; `spared` are hook calls that may pass some over."""
+
+    __slots__ = ("registered", "spared", "timed")
+
+    def __init__(
+        self,
+        registered: Sequence[pluggy.HookImpl],
+        timed: list[pluggy.HookImpl],
+        spared: SparedCalls | None,
+    ) -> None:
+        self.registered = list(registered)
+        self.timed = timed
+        self.spared = spared
+
+
 class Tap:
     """Stands between one manager and its calls, for any number of observations.
 
@@ -73,8 +102,9 @@ class Tap:
         self._manager: Any = manager
         self._below: Hookexec = self._manager._inner_hookexec
         self._timers: tuple[Timed, ...] = ()
-        self._latest: dict[str, _Pair] = {}
-        self._prepared: dict[str, list[_Pair]] = {}
+        self._sparers: tuple[Sparer | None, ...] = ()
+        self._latest: dict[str, _Prepared] = {}
+        self._prepared: dict[str, list[_Prepared]] = {}
         self.leaving: list[str] = []
 
     @staticmethod
@@ -86,14 +116,20 @@ class Tap:
             manager._inner_hookexec = top._execute
         return top
 
-    def add(self, timed: Timed) -> None:
-        """Time every implementation with `timed` too, outside of what does so already."""
+    def add(self, timed: Timed, sparer: Sparer | None = None) -> None:
+        """Time every implementation with `timed` too, outside of what does so already.
+
+        As long as it is the only one, it may leave out what `sparer` says.
+        """
         self._timers = (*self._timers, timed)
+        self._sparers = (*self._sparers, sparer)
         self._latest, self._prepared = {}, {}
 
     def remove(self, timed: Timed) -> None:
         """Time no more with `timed`; with nothing left to do, step out if that is possible."""
-        self._timers = tuple(other for other in self._timers if other is not timed)
+        left = [n for n, other in enumerate(self._timers) if other is not timed]
+        self._timers = tuple(self._timers[n] for n in left)
+        self._sparers = tuple(self._sparers[n] for n in left)
         self._latest, self._prepared = {}, {}
         top = getattr(self._manager._inner_hookexec, "__self__", None)
         while isinstance(top, Tap) and not top._timers:
@@ -105,7 +141,9 @@ class Tap:
         self._latest = {}
         for lists in list(self._prepared.values()):
             lists[:] = [
-                kept for kept in lists if all(impl.plugin_name != plugin_id for impl in kept[0])
+                kept
+                for kept in lists
+                if all(impl.plugin_name != plugin_id for impl in kept.registered)
             ]
 
     def _execute(
@@ -117,24 +155,37 @@ class Tap:
     ) -> object:
         __tracebackhide__ = True
         latest = self._latest.get(hook)
-        if latest is None or latest[0] != implementations:  # by identity, element by element
+        if latest is None or latest.registered != implementations:  # by identity of each element
             if not self._timers:
                 return self._below(hook, implementations, kwargs, firstresult)
             latest = self._latest_of(hook, implementations)
-        return self._below(hook, latest[1], kwargs, firstresult)
+        spared = latest.spared
+        if spared is not None:
+            caller = spared.here.state[PATH]
+            if caller.own:
+                spared.calls[caller] = calls = spared.calls.get(caller, 0) + 1
+                if calls > TIMED_FIRST and calls % TIMED_ONE_IN:
+                    return self._below(hook, spared.partly_timed(latest.timed), kwargs, firstresult)
+        return self._below(hook, latest.timed, kwargs, firstresult)
 
-    def _latest_of(self, hook: str, implementations: Sequence[pluggy.HookImpl]) -> _Pair:
-        """Return (registered, timed) of implementations that are not those of the latest call."""
+    def _latest_of(self, hook: str, implementations: Sequence[pluggy.HookImpl]) -> _Prepared:
+        """Return what is prepared of implementations that are not those of the latest call."""
         latest, prepared = self._latest, self._prepared
         lists = prepared.get(hook, [])
-        found = next((pair for pair in lists if pair[0] == implementations), None)
+        found = next((each for each in lists if each.registered == implementations), None)
         if found is None:
-            known = {impl: mine for pair in lists for impl, mine in zip(*pair, strict=True)}
+            known = {
+                impl: mine
+                for each in lists
+                for impl, mine in zip(each.registered, each.timed, strict=True)
+            }
             timed = [known.get(impl) or self._copy(hook, impl) for impl in implementations]
-            found = list(implementations), timed
+            sparer = self._sparers[0] if len(self._sparers) == 1 else None
+            spared = sparer.spared(hook, implementations) if sparer is not None else None
+            found = _Prepared(implementations, timed, spared)
             caller = getattr(self._manager.hook, hook, None)
             alive = set() if caller is None else set(caller.get_hookimpls())
-            kept = [pair for pair in lists if alive.issuperset(pair[0])]
+            kept = [each for each in lists if alive.issuperset(each.registered)]
             leaving = any(impl.plugin_name in self.leaving for impl in implementations)
             if leaving or not alive.issuperset(implementations):
                 return found  # of implementations that are gone soon, nothing is kept

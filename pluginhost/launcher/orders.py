@@ -27,14 +27,15 @@ class Orders(NamedTuple):
     """What a launched process is to do.
 
     `record` its plugins' costs, with CPU times if `cpu`, in its child processes as well if
-    `follow`. `blocked` are pairs: in managers of this project, no plugin of this name is
-    registered. `spawned_ns` is the monotonic
-    clock before the process was started, `python_path` what PYTHONPATH was before (None: unset).
+    `follow`, every call unless `sparing` (see `Sparer`). `blocked` are pairs: in managers of this
+    project, no plugin of this name is registered. `spawned_ns` is the monotonic clock before the
+    process was started, `python_path` what PYTHONPATH was before (None: unset).
     """
 
     record: bool = True
     cpu: bool = True
     follow: bool = False
+    sparing: bool = True
     blocked: tuple[tuple[str, str], ...] = ()
     spawned_ns: int = 0
     python_path: str | None = None

@@ -28,10 +28,11 @@ _SHARE = 50  # a provisional capture may take one part of so many of the time
 class ProcessRecording:
     """Records this process, and with `follow` those forked from it, each into a file in `folder`."""
 
-    def __init__(self, folder: str, *, cpu: bool, follow: bool) -> None:
+    def __init__(self, folder: str, *, cpu: bool, follow: bool, sparing: bool) -> None:
         self._folder = folder
         self._cpu_gap_ns = CPU_GAP_NS if cpu else None
         self._follow = follow
+        self._sparing = sparing
         self._recorder: Recorder | None = None
         self._file = ""
         self._due_ns = 0
@@ -81,6 +82,9 @@ class ProcessRecording:
                 _replace(self._file + FAILED, f"{type(error).__name__}: {error}".encode())
         finally:
             self._saving = False
+            if ended == "exit":  # let go of all: Python is about to look at what is left
+                recorder.close()
+                self._recorder = None
 
     def _record(self, begun_ns: int, spawned_ns: int | None) -> Recorder:
         self._file = f"{self._folder}/{os.getpid()}-{begun_ns}"
@@ -90,6 +94,7 @@ class ProcessRecording:
             begun_ns=begun_ns,
             spawned_ns=spawned_ns,
             drained=self.keep,
+            sparing=self._sparing,
         )
         recorder.start()
         return recorder

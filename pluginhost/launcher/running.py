@@ -54,10 +54,16 @@ class Outcome(NamedTuple):
         return self.returncode if self.returncode >= 0 else 128 - self.returncode
 
 
-def observed(plan: Plan, *, follow: bool = False, cpu: bool = True) -> Outcome:
-    """Run a program with its own input and output, and return what was recorded in it."""
+def observed(
+    plan: Plan, *, follow: bool = False, cpu: bool = True, sparing: bool = True
+) -> Outcome:
+    """Run a program with its own input and output, and return what was recorded in it.
+
+    Unless it is `sparing`, every call of the application's own implementations is timed, too.
+    """
     with tempfile.TemporaryDirectory(prefix="pluginhost-") as folder:
-        orders = Orders(cpu=cpu, follow=follow, python_path=os.environ.get("PYTHONPATH"))
+        path = os.environ.get("PYTHONPATH")
+        orders = Orders(cpu=cpu, follow=follow, sparing=sparing, python_path=path)
         return _gathered(_run(plan.words, folder, orders), Path(folder))
 
 

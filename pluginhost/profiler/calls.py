@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
+import msgspec
+
 from pluginhost.calltree import CallPath, CallSite, EventKind
 from pluginhost.capture import CallRecord, SiteRecord
 from pluginhost.events import CPU_SHIFT, Detail, EventBatch, PathGroup
@@ -104,7 +106,7 @@ class CallTotals:
         found: list[CallRecord] = []
         positions: dict[CallPath, int] = {}
         tallies = dict(self._tallies)
-        sites: dict[CallSite, list[CallTally]] = {}
+        sites: dict[CallSite, list[tuple[CallTally, int]]] = {}
         for path in _callers_first(tallies):
             tally = tallies.get(path) or CallTally()
             site, parent = path.site, path.parent
@@ -116,20 +118,28 @@ class CallTotals:
                     tally.cpu_ns, tally.errors, tally.rss_bytes,
                 )
             )  # fmt: skip
+            if path.untimed or path.spared:
+                found[-1] = _with_untimed(found[-1], path)
             if tally.count and site in self._histograms:
-                sites.setdefault(site, []).append(tally)
+                sites.setdefault(site, []).append((tally, path.untimed))
         return tuple(found), tuple(self._site(site, group) for site, group in sites.items())
 
-    def _site(self, site: CallSite, tallies: list[CallTally]) -> SiteRecord:
+    def _site(self, site: CallSite, parts: list[tuple[CallTally, int]]) -> SiteRecord:
+        tallies = [tally for tally, _ in parts]
         return SiteRecord(
             site.kind,
             site.plugin_id,
             site.hook,
             min(tally.min_ns for tally in tallies),
             max(tally.max_ns for tally in tallies),
-            sum(tally.returned_none for tally in tallies),
+            sum(_scaled(tally.returned_none, tally.count, untimed) for tally, untimed in parts),
             self._histograms[site].buckets(),
         )
+
+    def count(self, path: CallPath) -> int:
+        """Return how many calls of one path were added."""
+        tally = self._tallies.get(path)
+        return tally.count if tally is not None else 0
 
     def total_ns(self, path: CallPath) -> int:
         """Return the inclusive time of all calls of one path."""
@@ -204,6 +214,22 @@ class CallTotals:
             average_duration_ns=total_ns / count,
             max_duration_ns=max(tally.max_ns for tally in tallies),
         )
+
+
+def _with_untimed(record: CallRecord, path: CallPath) -> CallRecord:
+    """Return a record that also counts calls which were not timed, as like those that were."""
+    return msgspec.structs.replace(
+        record,
+        count=record.count + path.untimed,
+        errors=_scaled(record.errors, record.count, path.untimed),
+        untimed=path.untimed,
+        spared=path.spared,
+    )
+
+
+def _scaled(some: int, timed: int, untimed: int) -> int:
+    """Return how many of all calls it is that are `some` of those that were timed."""
+    return some + round(some * untimed / timed) if untimed else some
 
 
 def _callers_first(paths: Iterable[CallPath]) -> list[CallPath]:

@@ -334,6 +334,8 @@ def _hook(row: HookCost, name: str) -> Iterator[Line]:
     if row.awaited_count:
         since = short(row.awaiting_ns)
         said.append(f"{of(row.awaited_count, 'result')} awaited, {since} first to last step")
+    if row.untimed:
+        said.append(f"estimated: {of(row.calls - row.untimed, 'call')} timed")
     if said:
         yield ((f"    {'; '.join(said)}", "dim"),)
     if row.errors:

@@ -1,0 +1,302 @@
+"""Calls of the application's own implementations that are not timed, and what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pluggy
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from pluginhost.attribution import costs_of
+from pluginhost.capture import CallRecord, Capture
+from pluginhost.costs import CostReport, HookCost
+from pluginhost.instrumentation.sparing import TIMED_FIRST, TIMED_ONE_IN
+from pluginhost.recording import Recorder
+
+spec, impl = pluggy.HookspecMarker("t"), pluggy.HookimplMarker("t")
+CALLS = 1_000
+
+
+class Application(pluggy.PluginManager):
+    """A manager of a package, whose plugins are the application's own if they are from it."""
+
+
+class Specs:
+    """What the application calls."""
+
+    @spec
+    def main(self, times: int) -> None:
+        """Run."""
+
+    @spec
+    def work(self, item: int) -> Any:
+        """Do something."""
+
+    @spec(firstresult=True)
+    def answer(self, item: int) -> Any:
+        """Answer, whoever can."""
+
+
+class Main:
+    """The application's own, which calls the others."""
+
+    def __init__(self, manager: pluggy.PluginManager) -> None:
+        self.manager = manager
+
+    @impl
+    def main(self, times: int) -> None:
+        for item in range(times):
+            self.manager.hook.work(item=item)
+            self.manager.hook.answer(item=item)
+
+
+class Leaf:
+    """The application's own, which calls nobody."""
+
+    @impl
+    def work(self, item: int) -> int | None:
+        return item if item % 2 else None
+
+    @impl
+    def answer(self, item: int) -> int:
+        return item
+
+
+class Around:
+    """The application's own, around the others."""
+
+    @impl(wrapper=True)
+    def work(self, item: int) -> Generator[None, list[int], list[int]]:
+        return (yield)
+
+
+class Foreign:
+    """A plugin of somebody else."""
+
+    @impl
+    def work(self, item: int) -> None:
+        return None
+
+    @impl
+    def answer(self, item: int) -> str | None:
+        return "some" if item % 5 == 0 else None
+
+
+Foreign.__module__ = "foreign"
+
+
+def _run(
+    *plugins: type, times: int = CALLS, sparing: bool = True, own: type = Main
+) -> tuple[Capture, CostReport]:
+    recorder = Recorder(cpu_gap_ns=None, imports=False, sparing=sparing)
+    recorder.start()
+    manager = Application("t")
+    recorder.watch(manager)
+    manager.add_hookspecs(Specs)
+    manager.register(own(manager), "main")
+    for plugin in plugins:
+        manager.register(plugin(), plugin.__name__)
+    manager.hook.main(times=times)
+    capture = recorder.capture()
+    recorder.close()
+    return capture, costs_of([capture])
+
+
+def _row(report: CostReport, plugin: str, hook: str) -> HookCost:
+    return next(row for row in report.hooks if (row.plugin, row.hook) == (plugin, hook))
+
+
+def test_the_applications_own_leaves_are_counted_and_timed_now_and_then() -> None:
+    """All calls are counted, with what they returned; the times stand for all of them."""
+    capture, report = _run(Leaf, Around)
+    for plugin in ("Leaf", "Around"):
+        row = _row(report, plugin, "work")
+        assert row.calls == CALLS
+        passed_over = CALLS - TIMED_FIRST
+        assert row.untimed == pytest.approx(passed_over * (1 - 1 / TIMED_ONE_IN), abs=1)
+        assert sum(count for _, count in row.histogram) == CALLS * (2 if plugin == "Around" else 1)
+    assert _row(report, "Leaf", "work").returned_none == pytest.approx(CALLS / 2, rel=0.1)
+    assert capture.record_count < CALLS
+
+
+def test_those_who_call_others_are_always_timed() -> None:
+    """What is called from them needs its caller."""
+    _, report = _run(Leaf)
+    assert _row(report, "main", "main").untimed == 0
+
+
+def test_other_plugins_are_always_timed() -> None:
+    """In the very calls in which the application's own are not."""
+    _, report = _run(Leaf, Around, Foreign)
+    row = _row(report, "Foreign", "work")
+    assert (row.calls, row.untimed, row.returned_none) == (CALLS, 0, CALLS)
+    assert _row(report, "Leaf", "work").untimed > 0
+
+
+def test_what_a_plugin_calls_is_always_timed() -> None:
+    """Else the application's time would be the plugin's."""
+
+    class Caller(Main):
+        """Calls the application's own, on behalf of somebody else."""
+
+    Caller.__module__ = "foreign"
+    _, report = _run(Leaf, own=Caller)
+    row = _row(report, "Leaf", "work")
+    assert (row.calls, row.untimed, row.returned_none) == (CALLS, 0, CALLS // 2)
+
+
+def test_unless_it_is_asked_for_all_are_timed() -> None:
+    """As an observation does it."""
+    capture, report = _run(Leaf, Around, sparing=False)
+    assert not any(row.untimed for row in report.hooks)
+    assert sum(call.count for call in capture.calls if call.plugin) == 1 + 4 * CALLS
+
+
+def test_how_often_the_first_to_answer_was_asked_is_estimated() -> None:
+    """Not everybody is asked each time."""
+    _, report = _run(Leaf, Foreign)
+    assert _row(report, "Foreign", "answer").calls == CALLS
+    row = _row(report, "Leaf", "answer")
+    assert row.untimed > 0
+    assert row.calls == pytest.approx(CALLS * 4 / 5, rel=0.1)
+
+
+def test_all_rows_together_are_the_whole() -> None:
+    """With estimates among them; no row is negative."""
+    for plugins in ((Leaf,), (Leaf, Around), (Leaf, Around, Foreign)):
+        _, report = _run(*plugins)
+        rows_ns = report.application.self_ns + sum(row.self_ns for row in report.plugins)
+        assert rows_ns + report.measuring.total_ns + report.unattributed_ns == report.wall_ns
+        assert min(row.self_ns for row in report.hooks) >= 0
+
+
+def test_an_estimate_takes_no_more_than_its_caller_has() -> None:
+    """Though the few calls that were timed took much longer than the others."""
+    calls = (
+        CallRecord(-1, "hook_call", "main", "main", 1, 1_000),
+        CallRecord(0, "hook_call", "Leaf", "work", 1_000, 900, untimed=900),
+    )
+    capture, _ = _run(Leaf, times=1)
+    begun = capture.begun_ns
+    capture = _with(capture, calls=calls, observed_ns=begun, ended_ns=begun + 1_000, cpu_ns=0)
+    report = costs_of([capture])
+    assert _row(report, "main", "main").self_ns == 0
+    assert _row(report, "Leaf", "work").self_ns == 1_000
+    assert report.application.self_ns == 1_000
+
+
+def _with(capture: Capture, **changes: Any) -> Capture:
+    fields = {name: getattr(capture, name) for name in capture.__struct_fields__}
+    free = dict.fromkeys(("inner_ns", "outer_ns", "spared_ns"), 0.0)
+    return Capture(**(fields | {"sites": (), "managers": capture.managers} | free | changes))
+
+
+class World:
+    """A manager with plugins that answer, wrap, call others and fail; keeps all that happens."""
+
+    def __init__(self, recorder: Recorder | None) -> None:
+        self.log: list[Any] = []
+        self.manager = Application("t")
+        if recorder is not None:
+            recorder.watch(self.manager)
+        self.manager.add_hookspecs(Specs)
+        self.plugins = [kind(self) for kind in (Failing, Wrapping, OldWrapping, Starting)]
+
+    def keep(self, call: Callable[[], Any]) -> None:
+        """Keep what comes of a call."""
+        try:
+            self.log.append(call())
+        except Exception as error:
+            self.log.append((type(error), error.args))
+
+
+class _Told:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+
+class Starting(_Told):
+    """Calls what is next from within."""
+
+    @impl
+    def main(self, times: int) -> None:
+        hook = self.world.manager.hook
+        self.world.keep(lambda: hook.work(item=times))
+        self.world.keep(lambda: hook.answer(item=times))
+
+
+class Failing(_Told):
+    """Fails at times, and calls another hook at others."""
+
+    @impl
+    def work(self, item: int) -> Any:
+        self.world.log.append(("work", item))
+        if item == 3:
+            raise LookupError(item)
+        return self.world.manager.hook.answer(item=item) if item == 7 else item
+
+    @impl
+    def answer(self, item: int) -> Any:
+        return item if item > 2 else None
+
+
+class Wrapping(_Told):
+    """Turns failures into results."""
+
+    @impl(wrapper=True)
+    def work(self, item: int) -> Generator[None, Any, Any]:
+        try:
+            result = yield
+        except LookupError as error:
+            return repr(error)
+        if item == 5:
+            raise ValueError(item)
+        return [*result, item]
+
+
+class OldWrapping(_Told):
+    """Changes results the old way."""
+
+    @impl(hookwrapper=True)
+    def answer(self, item: int) -> Generator[None, Any, None]:
+        outcome = yield
+        self.world.log.append(repr(outcome.exception))
+        outcome.force_result((item, "forced"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(st.tuples(st.booleans(), st.integers(0, 8)), max_size=60),
+    first=st.integers(0, 3),
+    one_in=st.integers(2, 5),
+)
+def test_what_is_not_timed_happens_all_the_same(
+    steps: list[tuple[bool, int]], first: int, one_in: int
+) -> None:
+    """Results, failures and their order are those of a manager without us."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("tap", "sparing"):
+            patch.setattr(f"pluginhost.instrumentation.{module}.TIMED_FIRST", first)
+            patch.setattr(f"pluginhost.instrumentation.{module}.TIMED_ONE_IN", one_in)
+        recorder = Recorder(cpu_gap_ns=None, imports=False, sparing=True)
+        recorder.start()
+        bare, ours = World(None), World(recorder)
+        for world in (bare, ours):
+            for number, plugin in enumerate(world.plugins):
+                world.manager.register(plugin, str(number))
+            for comes_or_goes, number in steps:
+                plugin = world.plugins[number % 3]
+                if not comes_or_goes:
+                    world.keep(lambda w=world, n=number: w.manager.hook.main(times=n))
+                elif world.manager.is_registered(plugin):
+                    world.manager.unregister(plugin)
+                else:
+                    world.manager.register(plugin, str(number % 3))
+        capture = recorder.capture()
+        recorder.close()
+    assert ours.log == bare.log
+    calls = [call for call in capture.calls if call.hook == "main"]
+    assert sum(call.count for call in calls) == sum(not comes for comes, _ in steps)
+    assert all(0 <= call.untimed < max(1, call.count) for call in capture.calls)
