@@ -45,7 +45,7 @@ def section_of(out: str) -> list[str]:
 
 def test_the_section_says_what_matters_in_25_lines(profiled) -> None:
     """The answer comes first and adds up to 100 %, lines fit the terminal, the costly fixture is named."""
-    lines = section_of(profiled(suite()).out)
+    lines = section_of(profiled(suite(0.04)).out)
     assert len(lines) <= 25
     assert max(map(len, lines)) <= 80
     shares = re.findall(r"(\d+) % ", " ".join(lines[1:4]))
