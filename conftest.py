@@ -1,8 +1,8 @@
 """Fixtures shared by the tests and by the programs in the documentation.
 
 `plugin_folder` writes plugins into a folder, `distribution` pretends to install one, `make_host`
-makes hosts that are closed when the test is over, and `quiet` waits for the threads of earlier
-tests to end.
+makes hosts that are closed when the test is over, `quiet` waits for the threads of earlier
+tests to end, and `ctrl_c` is for tests that press it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -51,6 +52,14 @@ def _quick_collections() -> None:
     """Have the collector, which each unload calls, leave alone what was there before."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Have Ctrl-C mean what it means to a program in the foreground, however tests are run."""
+    own = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, own)
 
 
 @pytest.fixture

@@ -45,15 +45,15 @@ def _json_option(function: Function) -> Function:
     )
 
 
-def _name_option(function: Function) -> Function:
-    return click.option("--name", metavar="NAME", help="Only runs of this program or host.")(
-        function
-    )
+def _which_options(function: Function) -> Function:
+    name = click.option("--name", metavar="NAME", help="Only runs of this program or plugin host.")
+    host = click.option("--host", metavar="NAME", help="Only runs on this machine.")
+    return name(host(function))
 
 
 @command.command("runs", epilog=exits.HELP)
 @_history_option
-@_name_option
+@_which_options
 @click.option(
     "--last",
     type=click.IntRange(min=1),
@@ -63,7 +63,9 @@ def _name_option(function: Function) -> Function:
     help="How many runs to show.",
 )
 @_json_option
-def runs(*, where: str | None, name: str | None, last: int, as_json: bool) -> None:
+def runs(
+    *, where: str | None, name: str | None, host: str | None, last: int, as_json: bool
+) -> None:
     """List runs, the newest first, with what of them was lost."""
     from pluginhost.cli.console import Console
     from pluginhost.cli.history_lines import run_list_lines
@@ -71,7 +73,7 @@ def runs(*, where: str | None, name: str | None, last: int, as_json: bool) -> No
     from pluginhost.report import encode
 
     with _opened(where) as history:
-        found = history.runs(name=name)
+        found = history.runs(name=name, host=host)
         listed = RunList(place=history.place.shown, runs=found[:last])
     if as_json:
         Console().data(encode(listed))
@@ -81,9 +83,9 @@ def runs(*, where: str | None, name: str | None, last: int, as_json: bool) -> No
 
 @command.command("plugins", epilog=exits.HELP)
 @_history_option
-@_name_option
+@_which_options
 @_json_option
-def plugins(*, where: str | None, name: str | None, as_json: bool) -> None:
+def plugins(*, where: str | None, name: str | None, host: str | None, as_json: bool) -> None:
     """List plugins with all they did in all runs, who took the most time first."""
     from pluginhost.cli.console import Console
     from pluginhost.cli.history_lines import plugin_totals_lines
@@ -91,7 +93,9 @@ def plugins(*, where: str | None, name: str | None, as_json: bool) -> None:
     from pluginhost.report import encode
 
     with _opened(where) as history:
-        listed = PluginTotalsList(place=history.place.shown, plugins=history.plugins(name=name))
+        listed = PluginTotalsList(
+            place=history.place.shown, plugins=history.plugins(name=name, host=host)
+        )
     if as_json:
         Console().data(encode(listed))
     else:
@@ -125,7 +129,7 @@ def plugins(*, where: str | None, name: str | None, as_json: bool) -> None:
     help="Exit with 1 when a metric has changed for the worse.",
 )
 @_history_option
-@_name_option
+@_which_options
 @_json_option
 def trend(
     *,
@@ -137,6 +141,7 @@ def trend(
     fail_on_change: bool,
     where: str | None,
     name: str | None,
+    host: str | None,
     as_json: bool,
 ) -> None:
     """Show one metric of a plugin over runs, over its versions, or over time.
@@ -151,12 +156,13 @@ def trend(
     from pluginhost.report import encode
 
     with _opened(where) as history:
+        which: dict[str, Any] = {"hook": hook, "name": name, "host": host}
         if by == "run":
-            (series,) = over_runs(history, [plugin], metric, hook=hook, name=name, last=last)
+            (series,) = over_runs(history, [plugin], metric, last=last, **which)
         elif by == "version":
-            series = over_versions(history, plugin, metric, name=name)
+            series = over_versions(history, plugin, metric, **which)
         else:
-            series = over_time(history, plugin, metric, by=by)
+            series = over_time(history, plugin, metric, by=by, **which)
     if as_json:
         Console().data(encode(series))
     else:

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     help="Serve what this history has of all runs: a file or postgresql://... as --history=URL, or the"
     " default one.",
 )
-@click.option("--name", metavar="NAME", help="Of the history, only runs of this program or host.")
+@click.option(
+    "--name", metavar="NAME", help="Of the history, only runs of this program or plugin host."
+)
 @click.option(
     "--bind",
     "address",

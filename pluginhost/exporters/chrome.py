@@ -86,32 +86,27 @@ class TraceWriter:
 
 
 def _laid_out(root: FlameGraphNode, pid: int) -> Iterator[dict[str, Any]]:
-    """Yield begins and ends; those below a call begin where it does, one after the other.
+    """Yield the nodes, callers first; those below a call begin where it does, one after the other.
 
-    Not events with a duration: a reader would add that to the start, and the sum of two rounded
-    numbers may lie beyond the end of the caller.
+    Each is 1 ns wide at least: without a width it could be within the one before it as well.
     """
     nodes = [node for _, _, node in walked(root)]
     below: list[list[int]] = [[] for _ in nodes]
     widths_ns = [0] * len(nodes)
     for number, above, node in reversed(list(walked(root))):
-        widths_ns[number] = max(node.duration_ns, widths_ns[number])
+        widths_ns[number] = max(1, node.duration_ns, widths_ns[number])
         if above >= 0:
             below[above].append(number)
             widths_ns[above] += widths_ns[number]
-    waiting = [("B", 0, 0)]
-    while waiting:
-        phase, at_ns, number = waiting.pop()
-        node = nodes[number]
+    begins_ns = [0] * len(nodes)
+    for number, node in enumerate(nodes):
+        at_ns = begins_ns[number]
+        for child in reversed(below[number]):  # the last child is the first of them
+            begins_ns[child] = at_ns
+            at_ns += widths_ns[child]
         arguments = {"calls": node.call_count, "self_ns": node.self_ns}
-        placed = {"ts": at_ns / 1000, "pid": pid, "tid": _SUMS}
-        yield {"name": node.name, "cat": "sum", "ph": phase} | placed | {"args": arguments}
-        if phase == "B":
-            waiting.append(("E", at_ns + widths_ns[number], number))
-            begin_ns = at_ns + sum(widths_ns[child] for child in below[number])
-            for child in below[number]:  # the last child is the first of them
-                begin_ns -= widths_ns[child]
-                waiting.append(("B", begin_ns, child))
+        when = (begins_ns[number], widths_ns[number])
+        yield _complete(node.name, "sum", when, (pid, _SUMS), arguments)
 
 
 def _execution(metrics: ExecutionMetrics, pid: int, tid: int, began_ns: int) -> dict[str, Any]:
@@ -148,11 +143,19 @@ def _complete(
     where: tuple[int, int],
     arguments: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return an event with a start and a duration, which the format counts in us."""
-    start_us, us = when[0] / 1000, when[1] / 1000
-    placed = {"ts": start_us, "dur": us, "pid": where[0], "tid": where[1]}
+    """Return an event with a start and a duration, which the format counts in us.
+
+    Both are multiples of 1/1024 us: a reader that adds them up does so exactly, so that no call ends
+    after its caller because of a rounded sum.
+    """
+    start_us, end_us = _us(when[0]), _us(when[0] + when[1])
+    placed = {"ts": start_us, "dur": end_us - start_us, "pid": where[0], "tid": where[1]}
     return {"name": name, "cat": category, "ph": "X"} | placed | {"args": arguments}
 
 
 def _named(what: str, pid: int, tid: int, name: str) -> dict[str, Any]:
     return {"name": what, "ph": "M", "pid": pid, "tid": tid, "args": {"name": name}}
+
+
+def _us(ns: int) -> float:
+    return round(ns * 1024 / 1000) / 1024

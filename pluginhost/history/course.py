@@ -89,6 +89,7 @@ def over_runs(
     *,
     hook: str | None = None,
     name: str | None = None,
+    host: str | None = None,
     last: int | None = _RECENT_RUNS,
     min_effect: float = MIN_EFFECT,
     alpha: float = ALPHA,
@@ -101,7 +102,7 @@ def over_runs(
     chosen = metric_named(metric)
     found = {}
     for plugin_id in plugin_ids:
-        cells = history.by_run(plugin_id, hook=hook, name=name)
+        cells = history.by_run(plugin_id, hook=hook, name=name, host=host)
         found[plugin_id] = cells[-last:] if last is not None else cells
     series = [_series(plugin_id, chosen, cells) for plugin_id, cells in found.items()]
     values = {one.plugin: [p.value for p in _judged(one)] for one in series}
@@ -119,12 +120,18 @@ def over_runs(
 
 
 def over_versions(
-    history: History, plugin_id: str, metric: str = "median", *, name: str | None = None
+    history: History,
+    plugin_id: str,
+    metric: str = "median",
+    *,
+    hook: str | None = None,
+    name: str | None = None,
+    host: str | None = None,
 ) -> Series:
     """Return a series with one point for each version of a plugin, in the order they came in."""
     chosen = metric_named(metric)
     by_version: dict[str | None, list[RunCell]] = {}
-    for cell in history.by_run(plugin_id, name=name):
+    for cell in history.by_run(plugin_id, hook=hook, name=name, host=host):
         by_version.setdefault(cell.version, []).append(cell)
     points = []
     for version, cells in by_version.items():
@@ -141,15 +148,23 @@ def over_versions(
 
 
 def over_time(
-    history: History, plugin_id: str, metric: str = "median", *, by: str = "day"
+    history: History,
+    plugin_id: str,
+    metric: str = "median",
+    *,
+    by: str = "day",
+    hook: str | None = None,
+    name: str | None = None,
+    host: str | None = None,
 ) -> Series:
-    """Return a series with one point for each minute, hour or day, over all runs and hosts."""
+    """Return a series with one point for each minute, hour or day, over all those runs and hosts."""
     chosen = metric_named(metric)
     if by not in SPANS:
         raise InvalidValueError(f"there is no series by {by!r}", remedy=f"there are: {[*SPANS]}")
     points = []
-    latest = history.by_run(plugin_id)[-1]
-    for start_s, cell in history.by_time(plugin_id, SPANS[by]).items():
+    chosen_cells = history.by_time(plugin_id, SPANS[by], hook=hook, name=name, host=host)
+    latest = history.by_run(plugin_id, hook=hook, name=name, host=host)[-1]
+    for start_s, cell in chosen_cells.items():
         merged = RunCell(latest.run, None, cell, {})
         point = _point(merged, chosen)
         points.append(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
 from collections import defaultdict
@@ -16,13 +15,14 @@ from sqlalchemy import Connection, RowMapping, func, select
 
 from pluginhost.calltree import EventKind
 from pluginhost.errors import HistoryError
+from pluginhost.history.answers import run_of, totals_of
 from pluginhost.history.cells import DAY, RUN, Cell
 from pluginhost.history.engines import engine_of
 from pluginhost.history.places import Place, place_of
-from pluginhost.history.records import PluginTotals, RunLabel, StoredRun
+from pluginhost.history.records import PluginTotals, StoredRun
 from pluginhost.history.rollups import cell_of
 from pluginhost.history.schema import HEAD, revision_of
-from pluginhost.history.storable import shown_name, stored_name
+from pluginhost.history.storable import LABEL_BYTES, shown_name, stored_name, stored_text
 from pluginhost.history.tables import ANOMALIES, ROLLUPS, RUN_PLUGINS, RUNS, SITES
 from pluginhost.history.troubles import words_of
 from pluginhost.report import Report, decode
@@ -31,10 +31,6 @@ from pluginhost.series import Anomaly, AnomalyKind
 WORK = (EventKind.PLUGIN_EXECUTE.value, EventKind.HOOK_CALL.value)
 """The kinds of occurrences that a plugin's time is told by."""
 
-_LABEL = (
-    *("id", "name", "origin", "host", "pid", "python"),
-    *("pluginhost", "pluggy", "platform", "revision", "branch"),
-)
 _RUN_COLUMNS = [column for column in RUNS.c if column.name != "report"]
 _RUNS_AT_ONCE = 500
 _REFERENCE = re.compile(r"last(?::(?P<count>\d+))?")
@@ -72,11 +68,14 @@ class History:
                 remedy="bring it up to date: pluginhost history upgrade",
             )
 
-    def runs(self, *, limit: int | None = None, name: str | None = None) -> tuple[StoredRun, ...]:
-        """Return the newest runs, the newest first, of all programs or of one name."""
+    def runs(
+        self, *, limit: int | None = None, name: str | None = None, host: str | None = None
+    ) -> tuple[StoredRun, ...]:
+        """Return the newest runs, the newest first, of all programs or of one name, or of one host."""
         query = select(*_RUN_COLUMNS).order_by(RUNS.c.number.desc())
-        if name is not None:
-            query = query.where(RUNS.c.name == name)
+        for column, wanted in ((RUNS.c.name, name), (RUNS.c.host, host)):
+            if wanted is not None:
+                query = query.where(column == stored_text(wanted, LABEL_BYTES))
         if limit is not None:
             query = query.limit(limit)
         with self._asking() as connection:
@@ -85,11 +84,13 @@ class History:
                 select(RUN_PLUGINS.c.run, func.count()).group_by(RUN_PLUGINS.c.run)
             )
             counts: dict[int, int] = {int(run): int(n) for run, n in counted}
-        return tuple(_run(row, counts.get(row["number"], 0)) for row in rows)
+        return tuple(run_of(row, counts.get(row["number"], 0)) for row in rows)
 
-    def plugins(self, *, name: str | None = None) -> tuple[PluginTotals, ...]:
-        """Return all plugins over all runs (of one name), who took the most time first."""
-        chosen = {run.number: run for run in self.runs(name=name)}
+    def plugins(
+        self, *, name: str | None = None, host: str | None = None
+    ) -> tuple[PluginTotals, ...]:
+        """Return all plugins over all runs (of one name, of one host), who took the most time first."""
+        chosen = {run.number: run for run in self.runs(name=name, host=host)}
         versions = self._versions(None)
         found: dict[tuple[str, str], list[tuple[int, Cell]]] = defaultdict(list)
         for row in self._cells(None, RUN):
@@ -97,7 +98,7 @@ class History:
                 found[row["plugin"], row["kind"]].append((row["run"], cell_of(row)))
         done = {plugin for plugin, kind in found if kind == WORK[0]}
         totals = [
-            _totals(shown_name(plugin), kind, cells, chosen, versions)
+            totals_of(shown_name(plugin), kind, cells, chosen, versions)
             for (plugin, kind), cells in found.items()
             if kind == WORK[0] or plugin not in done
         ]
@@ -113,16 +114,21 @@ class History:
         if kind not in by_kind:
             raise self._unknown(plugin_id)
         runs = {run.number: run for run in self.runs()}
-        return _totals(plugin_id, kind, by_kind[kind], runs, self._versions(plugin_id))
+        return totals_of(plugin_id, kind, by_kind[kind], runs, self._versions(plugin_id))
 
     def by_run(
-        self, plugin_id: str, *, hook: str | None = None, name: str | None = None
+        self,
+        plugin_id: str,
+        *,
+        hook: str | None = None,
+        name: str | None = None,
+        host: str | None = None,
     ) -> tuple[RunCell, ...]:
         """Return what a plugin did in each run, the oldest first: its executions, else its hook calls.
 
         With `hook`, the calls of that hook alone.
         """
-        runs = {run.number: run for run in self.runs(name=name)}
+        runs = {run.number: run for run in self.runs(name=name, host=host)}
         cells: dict[int, dict[str, Cell]] = defaultdict(dict)
         for row in self._cells(plugin_id, RUN, hook=hook):
             if row["kind"] in WORK and row["run"] in runs:
@@ -139,11 +145,25 @@ class History:
             found.append(RunCell(runs[number], about.get("version"), cell, about))
         return tuple(found)
 
-    def by_time(self, plugin_id: str, seconds: int = DAY) -> dict[int, Cell]:
-        """Return what a plugin did in each minute, hour or day, over all runs and hosts, by its start."""
+    def by_time(
+        self,
+        plugin_id: str,
+        seconds: int = DAY,
+        *,
+        hook: str | None = None,
+        name: str | None = None,
+        host: str | None = None,
+    ) -> dict[int, Cell]:
+        """Return what a plugin did in each minute, hour or day, over all runs and hosts, by its start.
+
+        With `hook`, the calls of that hook alone; with `name` or `host`, runs of these alone.
+        """
+        runs = None
+        if name is not None or host is not None:
+            runs = {run.number for run in self.runs(name=name, host=host)}
         cells: dict[int, dict[str, Cell]] = defaultdict(dict)
-        for row in self._cells(plugin_id, seconds):
-            if row["kind"] in WORK:
+        for row in self._cells(plugin_id, seconds, hook=hook):
+            if row["kind"] in WORK and (runs is None or row["run"] in runs):
                 cells[row["start_s"]].setdefault(row["kind"], Cell()).add(cell_of(row))
         if not cells:
             raise self._unknown(plugin_id)
@@ -327,53 +347,3 @@ class History:
                 f"the history {self.place.shown} cannot be read: {words_of(error)}",
                 remedy="check that it is there, and that you may read it",
             ) from error
-
-
-def _run(row: RowMapping, plugin_count: int) -> StoredRun:
-    try:
-        lost = json.loads(row["lost_reasons"] or "{}")
-    except ValueError:
-        lost = {}
-    return StoredRun(
-        number=row["number"],
-        label=RunLabel(
-            started_timestamp_ns=row["started_ns"], **{name: row[name] for name in _LABEL}
-        ),
-        ended_timestamp_ns=row["ended_ns"],
-        last_timestamp_ns=row["last_ns"],
-        occurrence_count=row["occurrences"],
-        lost_count=row["lost"],
-        lost=lost,
-        plugin_count=plugin_count,
-    )
-
-
-def _totals(
-    plugin_id: str,
-    kind: str,
-    cells: Sequence[tuple[int, Cell]],
-    runs: Mapping[int, StoredRun],
-    versions: Mapping[tuple[int, str], str | None],
-) -> PluginTotals:
-    whole = Cell()
-    numbers = sorted({run for run, _ in cells})
-    for _, cell in cells:
-        whole.add(cell)
-    p50, p95, p99 = whole.histogram.quantiles_ns((0.5, 0.95, 0.99))
-    named = dict.fromkeys(v for run in numbers if (v := versions.get((run, plugin_id))))
-    return PluginTotals(
-        plugin=plugin_id,
-        kind=kind,
-        run_count=len(numbers),
-        host_count=len({runs[run].label.host for run in numbers if run in runs}),
-        versions=tuple(named),
-        count=whole.count,
-        error_count=whole.error_count,
-        total_ns=whole.total_ns,
-        min_ns=whole.min_ns if whole.count else 0,
-        max_ns=whole.max_ns,
-        p50_ns=p50,
-        p95_ns=p95,
-        p99_ns=p99,
-        average_cpu_ns=whole.cpu_ns / whole.sampled if whole.sampled else None,
-    )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 
 FIELD_BYTES = 8_192
+LABEL_BYTES = 1_000
 """How much of a text is kept; what was longer says so."""
 
 NAME_LENGTH = 400

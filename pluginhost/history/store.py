@@ -17,15 +17,13 @@ from pluginhost.history.records import RunLabel
 from pluginhost.history.rollups import Key, write_cells
 from pluginhost.history.rows import Rows
 from pluginhost.history.schema import bring_up_to_date
-from pluginhost.history.storable import stored_count, stored_name, stored_text
+from pluginhost.history.storable import LABEL_BYTES, stored_count, stored_name, stored_text
 from pluginhost.history.tables import ANOMALIES, DETAILS, OCCURRENCES, RUN_PLUGINS, RUNS, SITES
 from pluginhost.report import PluginInfo
 from pluginhost.series import Anomaly
 
 SiteKey = tuple[str, str, str]
 """Plugin, kind and hook, as they are."""
-
-_LABEL_BYTES = 1_000
 
 
 class Store:
@@ -50,7 +48,7 @@ class Store:
     def register(self, label: RunLabel) -> int:
         """Return the number of a run; the first time it is asked for, it gets one."""
         texts: dict[str, str | None] = {
-            name: stored_text(getattr(label, name), _LABEL_BYTES)
+            name: stored_text(getattr(label, name), LABEL_BYTES)
             for name in (
                 "id",
                 "name",
@@ -64,7 +62,7 @@ class Store:
         }
         for name in ("revision", "branch"):
             value = getattr(label, name)
-            texts[name] = None if value is None else stored_text(value, _LABEL_BYTES)
+            texts[name] = None if value is None else stored_text(value, LABEL_BYTES)
         values = {
             **texts,
             "pid": label.pid,
@@ -80,7 +78,7 @@ class Store:
 
     def number_of(self, identity: str) -> int | None:
         """Return the number of the run with this id, None where there is none."""
-        stored = stored_text(identity, _LABEL_BYTES)
+        stored = stored_text(identity, LABEL_BYTES)
         with self.connection.begin():
             query = select(RUNS.c.number).where(RUNS.c.id == stored)
             number = self.connection.execute(query).scalar()
@@ -215,9 +213,9 @@ _EMPTY = dict.fromkeys(("version", "distribution", "state", "self_ns", "import_n
 
 def _described(info: PluginInfo) -> dict[str, object]:
     return {
-        "version": None if info.version is None else stored_text(info.version, _LABEL_BYTES),
+        "version": None if info.version is None else stored_text(info.version, LABEL_BYTES),
         "distribution": (
-            None if info.distribution is None else stored_text(info.distribution, _LABEL_BYTES)
+            None if info.distribution is None else stored_text(info.distribution, LABEL_BYTES)
         ),
         "state": info.state.value,
     }

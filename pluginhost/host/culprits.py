@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pluggy
 
-from pluginhost.host.stacks import Call, Place, shown_path, stacks
+from pluginhost.host.stacks import Call, Place, shown_path, stack_of
 from pluginhost.host.steps import PluginRecord
 from pluginhost.printable import printable
 from pluginhost.report import PluginState
@@ -44,7 +44,7 @@ class Culprits:
 
         It is one, but for plugins that share a file.
         """
-        calls = stacks().get(ident, ())
+        calls = stack_of(ident)
         suspects = list(self._suspects())
         for depth, call in enumerate(calls):
             own = [s for s in suspects if s.place.has(call.path) or s.has(call)]

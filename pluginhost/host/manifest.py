@@ -29,10 +29,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Descriptors (RLIMIT_NOFILE): beyond them, OSError."""
     processes: Amount | None = None
     """Processes and threads of the whole user (RLIMIT_NPROC); root is not held to it."""
+    descendants: Amount | None = None
+    """Processes that it has started, directly or not, at once: beyond them all are killed. Linux."""
     file_bytes: Amount | None = None
     """The size of a file that it writes (RLIMIT_FSIZE): beyond it, OSError."""
     environment: tuple[str, ...] | None = None
     """The only environment variables that it is given; without this key, all."""
+    writable: tuple[str, ...] | None = None
+    """The only files and folders that it may write to (Landlock, on Linux); without this key, all.
+    Relative ones are from the folder of the plugin."""
 
 
 class PluginEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

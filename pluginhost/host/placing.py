@@ -82,16 +82,19 @@ class Placement:
 
     def remote(self, candidate: Candidate, digests: Mapping[str, str] | None) -> RemoteRunner:
         """Return the runner of a plugin that is to be imported elsewhere; see `Trust.expected`."""
+        from msgspec.structs import replace
+
         info, deadline = candidate.info, candidate.deadline
         if info.runner == "executor":
             from pluginhost.host.runners.executor import ExecutorRunner
 
             executor, load = self._executor(info.id), self._load(candidate, digests)
+            load = replace(load, limits=None)  # its processes are others', too
             return ExecutorRunner(info.id, executor, load=load, deadline=deadline)
         from pluginhost.host.runners.process import ProcessRunner
 
         workers, quarantine = self._processes()
-        load = self._load(candidate, digests)
+        load = replace(self._load(candidate, digests), writable=workers.options.writable)
         version = info.version or ""
         return ProcessRunner(load, workers, quarantine, version=version, deadline=deadline)
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from types import ModuleType
 from typing import NamedTuple
 
 _THREAD = re.compile(r"hread (0x[0-9a-f]+)(.*?)(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
 _CALL = re.compile(r'^  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
+
+
+_MAX_DEPTH = 100
+_SAFE = 0x030C0000
 
 
 class Call(NamedTuple):
@@ -46,6 +51,24 @@ def stacks() -> Mapping[int, tuple[Call, ...]]:
         )
         for ident, calls in _THREAD.findall(text)
     }
+
+
+def stack_of(ident: int) -> tuple[Call, ...]:
+    """Return the calls of one thread, innermost first; none if there is no such thread.
+
+    Of more than a hundred threads, `stacks` does not have the oldest. From Python 3.12 on, those are
+    asked for their frames.
+    """
+    known = stacks().get(ident)
+    if known is not None or sys.hexversion < _SAFE:
+        return known or ()
+    calls: list[Call] = []
+    frame = sys._current_frames().get(ident)
+    while frame is not None and len(calls) < _MAX_DEPTH:
+        code = frame.f_code
+        calls.append(Call(shown_path(code.co_filename), frame.f_lineno, code.co_name))
+        frame = frame.f_back
+    return tuple(calls)
 
 
 def shown_path(path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from pluginhost.launcher.orders import Orders, claims_to_be_first
 
 def begin(folder: str, begun_ns: int) -> None:
     """Do what the orders in `folder` say; `begun_ns` is when our code first ran in this process."""
+    if _is_resource_tracker():
+        return
     orders = Orders.read(folder)
     if not orders.follow:
         orders.undo(os.environ)
@@ -26,6 +29,14 @@ def begin(folder: str, begun_ns: int) -> None:
         recording.begin(begun_ns=begun_ns, spawned_ns=spawned_ns)
     else:
         on_each_manager(functools.partial(_block, blocked=orders.blocked))
+
+
+def _is_resource_tracker() -> bool:
+    """Whether this is the process that multiprocessing starts to clean up after the others.
+
+    It runs nothing of the program's, and ends when all of them have ended: maybe after the report.
+    """
+    return any("from multiprocessing.resource_tracker import main" in a for a in sys.orig_argv)
 
 
 def on_each_manager(made: Callable[[Any], None]) -> None:

@@ -12,6 +12,7 @@ from pluginhost.calltree import CallTree, EventKind
 from pluginhost.costs import FlameGraphNode
 from pluginhost.errors import InvalidValueError, PluginNotFoundError, check_count
 from pluginhost.events import Detail, EventBatch, Failure, Status
+from pluginhost.figures import of
 from pluginhost.printable import printable
 from pluginhost.profiler.blocks import NO_BLOCKS, LoopBlocks
 from pluginhost.profiler.calls import CallTotals
@@ -339,6 +340,12 @@ def _estimates(rows: tuple[AggregateMetrics, ...], cut_paths: int) -> tuple[str,
         notes.append("memory is left out where other threads or tasks used the CPU")
     if any(row.concurrent_children for row in rows):
         notes.append("self time marked ~: a bound, its children ran side by side")
+    overran = sum(row.timeout_count for row in rows if not row.exact_count)
+    if overran:
+        notes.append(
+            f"deadlines: {of(overran, 'execution')} overran; inline, that stops no plain function:"
+            " it goes on"
+        )
     if cut_paths:
         notes.append(f"calls too deep to keep their callers, shown apart: {cut_paths:,}")
     return tuple(notes)

@@ -84,6 +84,11 @@ def test_out_of_memory_is_the_plugins_own(make_apart):
         pytest.param("open_files = 20", "f = [open('/dev/null') for _ in range(50)]",
                      "Too many open files", id="files"),
         pytest.param(
+            "address_space_bytes = 600_000_000",
+            "import threading; over = threading.Event()\n"
+            "for _ in range(500): threading.Thread(target=over.wait, daemon=True).start()",
+            "can't start new thread", id="threads"),
+        pytest.param(
             "file_bytes = 1000",
             "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
             "import tempfile; f = tempfile.TemporaryFile(); f.write(b'x' * 9999); f.flush()",

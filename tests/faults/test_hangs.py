@@ -155,16 +155,13 @@ def test_who_waits_for_a_turn_waits_no_longer_than_its_deadline(make_apart):
     assert results == ["slept"]
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_while_it_is_waited_for(make_apart):
     """The answer that comes too late is not taken for that to the next question."""
     host = make_apart({"p.py": plugin("import time; time.sleep(payload); return 'late'")})
-    own = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-        with pytest.raises(KeyboardInterrupt):
-            host.execute("p", 5.0)
-    finally:
-        signal.signal(signal.SIGINT, own)
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        host.execute("p", 5.0)
     assert host.execute("p") == "alive"
 
 
@@ -233,6 +230,8 @@ def test_inline_it_goes_on_and_is_counted(plugin_folder, make_host):
             with pytest.raises(PluginStateError, match=r"8 executions .* still go on"):
                 host.execute("p", 1, deadline=0.02)
             assert observation.profiler.get_aggregates("p").timeout_count == 8
+            text = " ".join(observation.performance_report().split())
+            assert "8 executions overran; inline, that stops no plain function: it goes on" in text
         assert host.execute("p") == "alive"  # without a deadline it is the caller's own risk
         survivors = host.unload("p").survivors
         assert any("pluginhost-p" in name for name in survivors)

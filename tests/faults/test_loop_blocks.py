@@ -110,6 +110,24 @@ def test_sleeping_in_a_coroutine(host_of):
     assert [b.where for b in host.plugins["p"].loop_blocks] == ["execute() in p.py:4"]
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 shows a hundred threads")
+def test_among_many_threads(host_of, noticed):
+    """The oldest of them runs the loop."""
+    host, gate, over = host_of({"p.py": WAITS}), threading.Event(), threading.Event()
+    threads = [threading.Thread(target=over.wait) for _ in range(130)]
+    for thread in threads:
+        thread.start()
+    try:
+        noticed(host, "p", gate)
+        asyncio.run(host.aexecute("p", gate))
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(LONG_S)
+    (block,) = host.plugins["p"].loop_blocks
+    assert block.where.endswith("called by execute() in p.py:5")
+
+
 def test_who_waits_is_not_blamed(host_of):
     """The application blocks its own loop while plugins await, one of them in the same file."""
     host = host_of({"p.py": HEAD + "@hookimpl\nasync def execute(): await asyncio.sleep(0.9)\n"})

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,12 @@ SLEEPY = PLUGIN.format("__import__('time').sleep({})")
 
 
 @pytest.fixture(autouse=True)
-def foreground(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def foreground(monkeypatch: pytest.MonkeyPatch, ctrl_c: None) -> None:
     """Start processes as a shell does in the foreground, without anybody's preferences."""
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "PYTHONIOENCODING"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("PYTHONUTF8", "1")
-    own = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, own)
 
 
 def _run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

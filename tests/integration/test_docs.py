@@ -203,7 +203,7 @@ _MEASURED = (
     (r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "<date>"),
     (r"[↑↓→] [<>]?[-+]?\d[\d,.]* ?%(?: \(\?\))?", "<trend>"),
     (r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)? ?(?:ns|us|ms|s|h|d)\b", "<time>"),
-    (r"(?<=<time>) 0(?= (?:-|<time>))", " <time>"),  # in a column of times, and too short
+    (r"(?<=<time>) 0(?= (?:-|\d))", " <time>"),  # CPU that is too short to tell, before the calls
     (r"(?<![\w.])\d[\d,]*(?:\.\d+)? ?(?:B|KiB|MiB|GiB|M)\b", "<size>"),
     (r"(?<![\w.])[<>]?[-+]?\d[\d,]*(?:\.\d+)? ?%", "<share>"),
     (r"(?<=<time>) \d+(?= <time>)", " <share>"),  # the share of the self time

@@ -107,6 +107,7 @@ def test_a_history_is_served_while_it_grows(
             assert served.process.communicate() == ("", "")
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_its_token_is_shown_nowhere(folder: Path) -> None:
     """Neither in what it prints, nor in what it answers, nor among its arguments."""
     command = [sys.executable, "-m", "pluginhost", "run", "-s", "plugins", "--save", "run.json"]

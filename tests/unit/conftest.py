@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,14 +105,6 @@ def _row(plugin_id: str, durations_ns: Sequence[int], errors: int) -> AggregateM
         first_execution_timestamp_ns=CREATED_NS,
         last_execution_timestamp_ns=CREATED_NS,
     )
-
-
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """Have Ctrl-C mean what it means to a program in the foreground, however tests are run."""
-    own = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, own)
 
 
 @pytest.fixture

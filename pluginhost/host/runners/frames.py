@@ -15,7 +15,7 @@ import msgspec
 
 from pluginhost.host.manifest import Limits
 
-VERSION = 1
+VERSION = 2
 """Of these messages; a worker of another version is refused."""
 
 MAX_FRAME_BYTES = 16 * 2**20
@@ -49,11 +49,15 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Load(Message, frozen=True):
-    """To a worker: import this plugin and set it up, within these limits."""
+    """To a worker: import this plugin and set it up, within these limits.
+
+    `writable` is what the host lets every plugin write to, if not to everything.
+    """
 
     order: Order
     host_name: str
     limits: Limits | None = None
+    writable: tuple[str, ...] | None = None
 
 
 class Execute(Message, frozen=True):

@@ -310,6 +310,8 @@ class ProcessRunner:
         reason = f"its process ended with {ended.status}{_in(worker.place)} while it {when}"
         if broke_off:
             reason = f"its process sent what is no answer ({printable(cause)}), and was killed"
+        elif worker.too_many:
+            reason = f"its process {worker.too_many}, and was killed with all of them"
         elif isinstance(cause, WorkerCrashedError):
             reason = cause.message
         delay_s = self._quarantine.crashed(self._plugin_id, self._version, reason)

@@ -22,6 +22,7 @@ from typing import IO, Any, NamedTuple
 from pluginhost.errors import WorkerCrashedError
 from pluginhost.host.runners import sweeping
 from pluginhost.host.runners.channel import Channel, ChannelClosedError
+from pluginhost.host.runners.counting import Counter
 from pluginhost.host.runners.frames import (
     VERSION,
     Answer,
@@ -112,7 +113,13 @@ class WorkerProcess:
     """A process that was started to run one plugin, and the connection to it."""
 
     def __init__(
-        self, spawner: Spawner, mark: str, interpreter: str, variables: Mapping[str, str]
+        self,
+        spawner: Spawner,
+        mark: str,
+        interpreter: str,
+        variables: Mapping[str, str],
+        *,
+        descendants: int | None = None,
     ) -> None:
         self._mark = f"{mark}:{token_hex(8)}"
         self._cookie = token_hex(16)
@@ -146,6 +153,15 @@ class WorkerProcess:
         self.pid = self._process.pid
         self._handle = _handle_of(self.pid)
         self._channel = Channel(ours, ended=self._handle)
+        self.too_many = ""  # what it was killed for, in words
+        if descendants is not None:
+            Counter(
+                self.pid,
+                self._mark,
+                descendants,
+                has_ended=lambda: self.has_ended,
+                over=lambda family: self._kill_all(family, descendants),
+            ).start()
 
     def greet(self, until: float) -> None:
         """Wait for the process to say that it is the one that was started.
@@ -222,6 +238,11 @@ class WorkerProcess:
                 self.exit = self._reaped()
                 self._close()
             return self.exit
+
+    def _kill_all(self, family: sweeping.Family, most: int) -> None:
+        self.too_many = f"had started more processes than the {most} that may run at once"
+        family.stop()
+        self.kill()
 
     @property
     def has_ended(self) -> bool:

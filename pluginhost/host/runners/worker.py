@@ -34,6 +34,7 @@ from pluginhost.host.registration import (
 )
 from pluginhost.host.runners import run_to_its_end
 from pluginhost.host.runners.channel import Channel, ChannelClosedError
+from pluginhost.host.runners.confining import confine_writes
 from pluginhost.host.runners.frames import (
     VERSION,
     Done,
@@ -135,6 +136,7 @@ class Worker:
         self._call: Callable[[Task], Any] | None = None
         self._teardown: pluggy.HookImpl | None = None
         self._plugin: object = None
+        self._peaks = _peak_counter()
 
     def answer(self, request: Request) -> Message:
         """Return the answer to a request."""
@@ -144,7 +146,7 @@ class Worker:
                 self._load(request)
                 return Ready(self._call is not None, time.process_time_ns())
             if isinstance(request, Execute):
-                meter = Meter()
+                meter = Meter(self._peaks)
                 try:
                     result = self._execute(request)
                 finally:
@@ -157,8 +159,9 @@ class Worker:
 
     def _load(self, request: Load) -> None:
         self._host = RemoteHost(request.host_name)
-        _limit(request.limits)
         order = request.order
+        _limit(request.limits)
+        _confine(request)
         plugin_id = order.plugin_id
         self._plugin = plugin = _imported(order)
         self._manager.register(plugin, name=plugin_id)
@@ -220,14 +223,19 @@ class RemoteHost:
 
 
 class Meter:
-    """Measures this process from its making on: CPU, threads, and what it held at most."""
+    """Measures this process from its making on: CPU, threads, and what it held at most.
 
-    def __init__(self) -> None:
+    `peaks` is the descriptor by which the latter is begun anew, if there is one.
+    """
+
+    def __init__(self, peaks: int | None) -> None:
         self._threads = threading.active_count()
         try:
-            # Forgets the highest resident set there was, so that the next is this execution's.
-            Path("/proc/self/clear_refs").write_bytes(b"5")
-            self._before: int | None = _resident()[1]
+            self._before: int | None = None
+            if peaks is not None:
+                # Forgets the highest resident set there was, so that the next is this execution's.
+                os.write(peaks, b"5")
+                self._before = _resident()[1]
         except OSError:
             self._before = None
         self._cpu_ns = time.process_time_ns()
@@ -263,6 +271,25 @@ def _imported(order: Order) -> object:
         read = checking_reader(order.plugin_id, path, order.digests)
     module = import_file(order.module_name, path, read, native=order.digests is None)
     return plugin_object(module, order.attribute)
+
+
+def _peak_counter() -> int | None:
+    """Open it while that is allowed."""
+    try:
+        return os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def _confine(request: Load) -> None:
+    """Take the right to write from the process: what host and manifest both allow is left."""
+    own = None if request.limits is None else request.limits.writable
+    base = None if request.order.path is None else Path(request.order.path)
+    if base is not None and not base.is_dir():
+        base = base.parent
+    for places, folder in ((request.writable, None), (own, base)):
+        if places is not None:
+            confine_writes(places, base=folder)
 
 
 def _limit(limits: Limits | None) -> None:

@@ -33,6 +33,10 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     teardown_timeout_s: float = 5.0
     """For a plugin to be torn down, before its process is ended."""
     interpreter: str = ""
+    environment: tuple[str, ...] | None = None
+    """The only environment variables that any plugin is given; None: all."""
+    writable: tuple[str, ...] | None = None
+    """The only files and folders that any plugin may write to, absolute; None: all. See `Limits`."""
     crashes: CrashPolicy = CrashPolicy()
 
 
@@ -66,10 +70,18 @@ class Workers:
                     cwd="/",
                 )
         variables = dict(os.environ)
-        if limits is not None and limits.environment is not None:
-            allowed = {*limits.environment, *_NEEDED}
-            variables = {name: value for name, value in variables.items() if name in allowed}
-        return WorkerProcess(self._spawner, self._mark, self.options.interpreter, variables)
+        own = None if limits is None else limits.environment
+        for named in (self.options.environment, own):
+            if named is not None:
+                allowed = {*named, *_NEEDED}
+                variables = {name: value for name, value in variables.items() if name in allowed}
+        return WorkerProcess(
+            self._spawner,
+            self._mark,
+            self.options.interpreter,
+            variables,
+            descendants=None if limits is None else limits.descendants,
+        )
 
     def close(self) -> None:
         """End the guard and the thread that starts processes; workers are to be ended before."""

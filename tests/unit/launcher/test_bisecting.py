@@ -242,6 +242,45 @@ def test_a_real_suite(tmp_path):
     assert "bad_plugin makes it fail" in done.stdout
 
 
+SLOW_SELLER = """
+class Dawdler(Seller):
+    @impl
+    def sell(self, basket): time.sleep(0.25)
+manager.unregister(name="dates")
+manager.register(Dawdler("dates"), "dates")
+"""
+
+
+def test_a_real_program_that_is_slow(tmp_path):
+    """The plugin that sleeps is found among others that do not."""
+    program = SHOP.replace("{BAD}", "{'gold'}").replace("import sys\n", "import sys, time\n")
+    program = program.replace("basket = []\n", f"{SLOW_SELLER}basket = []\n")
+    (tmp_path / "shop.py").write_text(program)
+    done = bisect(tmp_path, "--slow", "--", "shop.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "dates makes it slow", done.stderr
+    assert "plugins cost it" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_real_suite_that_is_slow(tmp_path):
+    """A plugin of pytest that sleeps is found among others, and how to leave it out is said."""
+    (tmp_path / "slow_plugin.py").write_text(
+        "import time\ndef pytest_collection_modifyitems(items): time.sleep(1.0)\n"
+    )
+    names = [f"good_{number}" for number in range(3)]
+    for name in names:
+        (tmp_path / f"{name}.py").write_text("def pytest_sessionstart(): pass\n")
+    (tmp_path / "test_it.py").write_text("def test_it(): pass\n")
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
+    for name in (*names[:2], "slow_plugin", *names[2:]):
+        words += ["-p", name]
+    done = bisect(tmp_path, "--slow", "--", sys.executable, *words, "test_it.py")
+    assert done.returncode == 0, done.stderr
+    assert "slow_plugin makes it slow" in done.stdout.splitlines(), done.stderr
+    assert "leave out with: -p no:slow_plugin" in " ".join(done.stdout.split())
+
+
 def test_a_real_program_whose_plugins_are_not_to_blame(tmp_path):
     """Nothing is found, and the exit code says so."""
     (tmp_path / "shop.py").write_text(SHOP.replace("{BAD}", "set()"))

@@ -300,6 +300,8 @@ if __name__ == "__main__":
         process = multiprocessing.get_context(sys.argv[1]).Process(target=shop.main)
         process.start()
         process.join()
+        from multiprocessing import resource_tracker  # which outlives us, unless it is told to stop
+        resource_tracker._resource_tracker._stop()
 """
 
 
