@@ -16,7 +16,7 @@ from pluginhost.reading import ProcessReading
 
 if TYPE_CHECKING:
     from pluginhost.footprint import LoopBlock
-from pluginhost.report import PluginInfo
+    from pluginhost.report import PluginInfo
 
 PROJECT_NAME = "pluginhost"
 API_VERSION = "1.0"

@@ -207,14 +207,14 @@ class Subscription:
         except BaseException as error:
             self.error = error
             self._bus.disconnect(self)
+            self._settle(batch, failed=True)
+            self.abandon()
             warn(
                 "observer disconnected: it raised",
                 self.observer,
                 error_type=printable(type(error).__name__),
                 error=printable(error),
             )
-            self._settle(batch, failed=True)
-            self.abandon()
         else:
             self._settle(batch, failed=False)
         return None

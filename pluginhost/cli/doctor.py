@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from pluginhost.cli import exits
+from pluginhost.cli.files import files_of
 from pluginhost.cli.options import complete_plugin, only_of, source_option, trust_options
 
 if TYPE_CHECKING:
+    from pluginhost.cli.rounds import Plan
     from pluginhost.footprint import ResourceUse
     from pluginhost.host.host import PluginHost
     from pluginhost.rendering import Line
-from pluginhost.report import PluginInfo
+    from pluginhost.report import PluginInfo
 
 _MEMORY_BYTES = 4 * 2**20
 """Growth that is told: this much, and a sixteenth of it for each execution."""
@@ -41,7 +44,16 @@ class Finding(NamedTuple):
     "executions",
     type=click.IntRange(min=2),
     metavar="N",
-    help="Also execute each N times, with nothing as payload; implies --load.",
+    help="Also execute each N times, on each --input; implies --load.",
+)
+@click.option(
+    "--input",
+    "-i",
+    "inputs",
+    multiple=True,
+    metavar="PATH",
+    type=click.Path(exists=True, path_type=Path),
+    help="A file, or a folder of files, to execute them on; without any, plugins get None.",
 )
 def command(
     *,
@@ -51,6 +63,7 @@ def command(
     safe_mode: bool,
     load: bool,
     executions: int | None,
+    inputs: tuple[Path, ...],
 ) -> None:
     """Say what is wrong with plugins, what they change and leave behind.
 
@@ -62,15 +75,21 @@ def command(
     """
     from pluginhost.cli.console import Console
     from pluginhost.cli.options import host_of
+    from pluginhost.cli.rounds import Plan
 
+    if inputs and executions is None:
+        raise click.UsageError("--input needs --execute N")
+    plan = None
+    if executions is not None:
+        plan = Plan(payloads=files_of(inputs) if inputs else (None,), repeat=executions)
     host = host_of(
         sources,
         only=only_of(plugins, safe_mode=safe_mode),
         lock=lock,
-        track_resources=executions is not None,
+        track_resources=plan is not None,
     )
-    running = load or executions is not None
-    found = list(_of_loading(host, plugins, executions) if running else _of_looking(host, plugins))
+    running = load or plan is not None
+    found = list(_of_loading(host, plugins, plan) if running else _of_looking(host, plugins))
     Console().show(_lines(host, plugins, found))
     if found:
         click.get_current_context().exit(exits.NO)
@@ -95,9 +114,7 @@ def _of_looking(host: PluginHost, wanted: tuple[str, ...]) -> Iterator[Finding]:
                 )
 
 
-def _of_loading(
-    host: PluginHost, wanted: tuple[str, ...], executions: int | None
-) -> Iterator[Finding]:
+def _of_loading(host: PluginHost, wanted: tuple[str, ...], plan: Plan | None) -> Iterator[Finding]:
     """Yield what loading, executing and unloading shows as well."""
     from contextlib import redirect_stdout
     from sys import stderr
@@ -106,7 +123,7 @@ def _of_loading(
 
     with redirect_stdout(stderr):
         ids = loaded(host, wanted)
-        executed = list(_of_executing(host, ids, executions)) if executions is not None else []
+        executed = list(_of_executing(host, ids, plan)) if plan is not None else []
         infos = list(_infos(host, wanted))
         raised = unloaded(host)
     for info in infos:
@@ -123,7 +140,7 @@ def _of_loading(
         yield Finding("a teardown", "raised", (text,))
 
 
-def _of_executing(host: PluginHost, ids: list[str], executions: int) -> Iterator[Finding]:
+def _of_executing(host: PluginHost, ids: list[str], plan: Plan) -> Iterator[Finding]:
     """Yield what plugins take at each execution and keep; the first half may fill their caches."""
     from pluginhost.footprint import ResourceUse
 
@@ -131,8 +148,8 @@ def _of_executing(host: PluginHost, ids: list[str], executions: int) -> Iterator
         if plugin_id not in host.executable:
             continue
         uses = []
-        for count in (executions // 2, executions - executions // 2):
-            error = _executed(host, plugin_id, count)
+        for count in (plan.repeat // 2, plan.repeat - plan.repeat // 2):
+            error = _executed(host, plugin_id, plan.payloads * count)
             steps = {use.step: use for use in host.plugins[plugin_id].resources}
             uses.append(steps.get("execute") or ResourceUse(step="execute"))
         if error:
@@ -144,14 +161,14 @@ def _of_executing(host: PluginHost, ids: list[str], executions: int) -> Iterator
             yield Finding(plugin_id, what, kept, "close, join or let go of what it keeps")
 
 
-def _executed(host: PluginHost, plugin_id: str, count: int) -> str:
-    """Execute it so often; return the last thing that it raised, in words."""
+def _executed(host: PluginHost, plugin_id: str, payloads: Sequence[Path | None]) -> str:
+    """Execute it on these; return the last thing that it raised, in words."""
     from pluginhost.printable import printable
 
     said = ""
-    for _ in range(count):
+    for payload in payloads:
         try:
-            host.execute(plugin_id)
+            host.execute(plugin_id, payload)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: one plugin must not end the others' turns

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pluginhost.cli import exits
-from pluginhost.cli.files import check_writable
+from pluginhost.cli.files import check_writable, files_of
 from pluginhost.cli.options import (
     FILE,
     complete_plugin,
@@ -176,23 +176,6 @@ def _measured(host: PluginHost, plan: Plan) -> Outcome:
         return measure(host, plan, progress.update)
     finally:
         progress.close()
-
-
-def files_of(inputs: Sequence[Path]) -> tuple[Path, ...]:
-    """Return the files that `inputs` stand for: those in a folder by name, hidden ones left out."""
-    files: list[Path] = []
-    for path in inputs:
-        if not path.is_dir():
-            files.append(path)
-            continue
-        try:
-            inside = sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != ".")
-        except OSError as error:
-            raise click.BadParameter(f"{str(path)!r} cannot be read: {error.strerror}") from error
-        if not inside:
-            raise click.BadParameter(f"there is no file in the folder {str(path)!r}")
-        files += inside
-    return tuple(files)
 
 
 def _inside(text: str | None, over_s: float | None) -> Inside | None:

@@ -81,7 +81,7 @@ def _raising(error):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("live", [True, False], ids=["live", "on demand"])
-def test_a_million_events_reach_the_healthy_one_in_order(live, figure):
+def test_a_million_events_reach_the_healthy_one_in_order(live, figure, wait_until):
     """One observer exits the program, one is slow: the healthy one misses none of 1,000,000."""
     bus, total = EventBus(), 1_000_000
     publish, healthy = Publisher(bus), Keeper()
@@ -99,6 +99,7 @@ def test_a_million_events_reach_the_healthy_one_in_order(live, figure):
     assert good.account() == Account("Keeper", total, total, 0, 0, 0)
     assert isinstance(bad.error, SystemExit)
     assert adds_up(bad.account())
+    wait_until(lambda: bad.failed)  # its own thread has seen to it, or is about to
     assert (bad.delivered, bad.failed > 0, bad.active) == (0, True, False)
     halfway = slow.account()
     assert adds_up(halfway)

@@ -250,3 +250,19 @@ def test_the_doctor_names_it(plugin_folder, kind):
     }[kind]
     found = text.partition("! leaky takes and does not give back, in 4 executions")[2]
     assert expected in found, done.stdout
+
+
+def test_the_doctor_finds_the_example(capfd):
+    """`leaky` keeps 4 MiB of each file; the others take the same file, and keep nothing."""
+    from pathlib import Path
+
+    data = Path(__file__).parents[2] / "plugins_example" / "data" / "tides.csv"
+    done = subprocess.run(
+        [sys.executable, "-m", "pluginhost", "doctor", "checksum", "leaky", "digest",
+         "--execute", "8", "--input", str(data)],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    found = [line for line in done.stdout.splitlines() if line.startswith("!")]
+    assert found == ["! leaky  takes and does not give back, in 4 executions"], done.stdout
+    assert "MiB of memory (an estimate" in done.stdout
