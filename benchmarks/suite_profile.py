@@ -125,7 +125,7 @@ def real(rounds: int) -> list[Goal]:
 
 
 def _said(cost: float) -> str:
-    return f"{cost / 1e9:.1f} thousand million" if _unit() == "instructions" else f"{cost:.2f} s"
+    return f"{cost / 1e9:.1f} billion" if _unit() == "instructions" else f"{cost:.2f} s"
 
 
 @contextmanager
