@@ -13,6 +13,9 @@ from pluginhost.calltree import EventKind
 ENTRY_POINT = "entry point "
 """Begins the name of an import that is the loading of an entry point: `entry point NAME = VALUE`."""
 
+FIXTURE = "fixture of "
+"""Begins what stands for the plugin of a call that sets up or tears down a fixture, before a module."""
+
 
 class CallRecord(msgspec.Struct, frozen=True, array_like=True):
     """One path of the call tree, with everything that happened there.

@@ -86,9 +86,10 @@ class PluginCost(msgspec.Struct, frozen=True, kw_only=True):
     `import_ns`: the first importer pays for a module. `import_saved_ns`: the imports that would not
     happen if this plugin alone were gone; an estimate from the code of the modules, None where it
     could not be worked out. `saving_ns` is what is predicted to be saved without it:
-    `import_saved_ns` + `hooks_self_ns`. `import_rss_bytes` is what the resident set grew by during
-    its imports, an estimate. `remedy` is how to run without it. `parts` are the names of
-    everything it registered.
+    `import_saved_ns` + `hooks_self_ns` + what others' hooks did for its fixtures. Fixtures that it
+    brings to pytest count as its hooks, with what pytest itself does to set them up.
+    `import_rss_bytes` is what the resident set grew by during its imports, an estimate. `remedy` is
+    how to run without it. `parts` are the names of everything it registered.
     """
 
     name: str

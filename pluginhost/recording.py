@@ -25,6 +25,7 @@ from pluginhost.capture import (
 from pluginhost.events import EventBatch
 from pluginhost.instrumentation.by_thread import ThreadNesting
 from pluginhost.instrumentation.calls import CallTimer
+from pluginhost.instrumentation.fixtures import FixtureSource
 from pluginhost.instrumentation.imports import ConftestSource, ImportSource
 from pluginhost.instrumentation.readings import ThreadCpu
 from pluginhost.instrumentation.sparing import Sparer
@@ -68,8 +69,8 @@ class Recorder:
     `cpu_gap_ns` is how often at most the CPU clock is read (see `ThreadCpu`; None: never), `imports`
     whether they are recorded. `begun_ns` and `spawned_ns` are what `Capture` says of them.
     With `sparing`, the application's own implementations are not all timed where calls are many (see
-    `Sparer`). `drained` is called now and then after calls were added up, in time that counts as
-    measuring.
+    `Sparer`); with `fixtures`, those of pytest's plugins are calls as well. `drained` is called now
+    and then after calls were added up, in time that counts as measuring.
     After `close()` nothing of it is left in the managers or in Python's import machinery.
     """
 
@@ -83,6 +84,7 @@ class Recorder:
         spawned_ns: int | None = None,
         drained: Callable[[], None] | None = None,
         sparing: bool = False,
+        fixtures: bool = False,
     ) -> None:
         self.bus = EventBus(capacity=_CAPACITY, drain_chunk=_CAPACITY)
         self._thread_id = threading.get_ident()
@@ -114,6 +116,7 @@ class Recorder:
             self._tick,
         )
         self._sources: list[Source] = [ImportSource(self.nesting)] if imports else []
+        self._fixtures = FixtureSource(self.nesting) if fixtures else None
         self._spawned_ns = spawned_ns
         self._begun_ns = begun_ns if begun_ns is not None else self.bus.clock()
         self._observed_ns = self._begun_ns
@@ -149,6 +152,8 @@ class Recorder:
         if self._sparing:
             sparer = Sparer(self.nesting, watched.is_own, watched.name_of)
             self._sparers.append(sparer)
+        if self._fixtures is not None:
+            self._fixtures.watch(manager)
         for source in (
             HookTapSource(manager, through(timer.timed), sparer),
             ConftestSource(manager, self.nesting),
@@ -222,6 +227,8 @@ class Recorder:
                 watched.seen()  # what is registered now
             for source in self._sources:
                 source.stop()
+            if self._fixtures is not None:
+                self._fixtures.stop()
             self._flush()
             self.bus.close()
 

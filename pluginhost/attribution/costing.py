@@ -185,8 +185,8 @@ class _Sums:
         self.has_cpu = False
         self.imports: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
 
-    def add(self, node: Node) -> None:
-        """Add one path."""
+    def add(self, node: Node, *, counted: bool) -> None:
+        """Add one path; calls are `counted` where they are of this unit, and no part of one."""
         record, figures = node.record, self.figures
         if node.apart is not None:
             figures["other_threads_ns"] += node.self_ns
@@ -195,7 +195,7 @@ class _Sums:
             if not record.hook.startswith(ENTRY_POINT):
                 self.imports[record.hook][0] += record.total_ns
                 self.imports[record.hook][1] += node.self_ns
-        elif record.kind is EventKind.HOOK_CALL and not _continues(node):
+        elif counted and record.kind is EventKind.HOOK_CALL and not _continues(node):
             figures["calls"] += record.count
             figures["errors"] += record.errors
         if node.apart is None and record.kind is not EventKind.HOOK_AWAIT:
@@ -217,7 +217,10 @@ def _plugins(
     sums: defaultdict[str, _Sums] = defaultdict(_Sums)
     for node in nodes:
         if node.unit is not None:
-            sums[node.unit].add(node)
+            mine = owners.of_plugin(node.record.plugin) == node.unit
+            sums[node.unit].add(node, counted=mine)
+        if node.fixture_of not in (None, node.unit) and node.apart is None:
+            sums[str(node.fixture_of)].figures["for_fixtures_ns"] += node.self_ns
     rows = [
         _row(unit, sums[unit.name], saved_by.get(unit.name), wall_ns)
         for unit in owners.units.values()
@@ -249,7 +252,9 @@ def _row(
         self_ns=self_ns,
         cpu_ns=figures["cpu_ns"] if sums.has_cpu else None,
         share=self_ns / wall_ns if wall_ns else 0.0,
-        saving_ns=None if saved_ns is None else saved_ns + figures["hooks_self_ns"],
+        saving_ns=None
+        if saved_ns is None
+        else saved_ns + figures["hooks_self_ns"] + figures["for_fixtures_ns"],
         other_threads_ns=figures["other_threads_ns"],
         remedy=remedy_for(unit),
         imports=tuple(

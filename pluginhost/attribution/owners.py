@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pluginhost.attribution.distributions import Distributions
-from pluginhost.capture import ENTRY_POINT, SeenManager, SeenPlugin
+from pluginhost.capture import ENTRY_POINT, FIXTURE, SeenManager, SeenPlugin
 from pluginhost.costs import PluginKind
 
 
@@ -57,7 +57,14 @@ class Owners:
             self._place(manager)
 
     def of_plugin(self, name: str) -> str | None:
-        """Return the unit of a plugin by its name in the records."""
+        """Return the unit of a plugin, or of a fixture's module, by its name in the records."""
+        if name.startswith(FIXTURE) and name not in self._of_plugin:
+            module = name.removeprefix(FIXTURE)
+            unit = self._of_import.get(module) or self._of_package.get(_top(module))
+            self._of_plugin[name] = unit
+            if unit is not None:
+                known = self.units[unit]
+                self.units[unit] = known._replace(parts=(*known.parts, name))
         return self._of_plugin.get(name)
 
     def of_import(self, name: str, importer: str | None, *, by_module: bool) -> str | None:

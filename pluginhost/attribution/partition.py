@@ -17,7 +17,7 @@ from pluginhost.calltree import (
     MEASURING,
     EventKind,
 )
-from pluginhost.capture import CallRecord, Capture
+from pluginhost.capture import FIXTURE, CallRecord, Capture
 
 HookKey = tuple[str, str]
 """A plugin by its name in the records, and a hook without what says which part of a call it is."""
@@ -29,7 +29,8 @@ class Node(NamedTuple):
     `unit` is whose it is (None: the application's). `self_ns` and `self_cpu_ns` are without its
     children and without what recording cost. `outermost` tells whether no caller is of the same
     unit, `outermost_hook` whether none is of the same hook of the same plugin. `apart` is where it
-    stands if its time is not part of the observed thread's.
+    stands if its time is not part of the observed thread's, `fixture_of` the unit for whose fixture
+    it was called.
     """
 
     position: int
@@ -42,6 +43,16 @@ class Node(NamedTuple):
     outermost: bool
     outermost_hook: bool
     apart: str | None
+    fixture_of: str | None
+
+
+class _Above(NamedTuple):
+    """What is known of a path that matters for those below."""
+
+    unit: str | None
+    units: frozenset[str | None]
+    hooks: frozenset[HookKey]
+    fixture_of: str | None
 
 
 class Partition:
@@ -114,9 +125,9 @@ class Partition:
         return own_ns + self._recorded_in_ns[position]
 
     def _judge(self, owners: Owners) -> None:
-        above: list[tuple[str | None, frozenset[str | None], frozenset[HookKey]]] = []
+        above: list[_Above] = []
         for position, call in enumerate(self._calls):
-            unit, units, hooks = above[call.parent] if call.parent >= 0 else _TOP
+            unit, units, hooks, fixture_of = above[call.parent] if call.parent >= 0 else _TOP
             key, part = _key_of(call)
             if call.kind is EventKind.SECTION:
                 unit = None
@@ -125,11 +136,15 @@ class Partition:
                 unit = owners.of_import(call.hook, unit, by_module=by_module)
             elif call.plugin:
                 unit = owners.of_plugin(call.plugin)
-            self._add(position, unit, key, part, (unit not in units, key not in hooks))
-            above.append((unit, units | {unit}, hooks | {key}))
+                if call.plugin.startswith(FIXTURE) and unit is not None:
+                    fixture_of = unit
+                unit = unit or fixture_of  # what the application does for it
+            here = _Above(unit, units | {unit}, hooks | {key}, fixture_of)
+            self._add(position, here, key, part, (unit not in units, key not in hooks))
+            above.append(here)
 
     def _add(
-        self, position: int, unit: str | None, key: HookKey, part: str, outermost: tuple[bool, bool]
+        self, position: int, here: _Above, key: HookKey, part: str, outermost: tuple[bool, bool]
     ) -> None:
         call, apart = self._calls[position], self._apart[position]
         raw_ns = max(0, self._total_ns[position] - self._child_ns[position])
@@ -148,13 +163,14 @@ class Partition:
         first, first_hook = outermost
         self.nodes.append(
             Node(
-                position, call, unit, key, part, raw_ns - taken_ns, cpu_ns, first, first_hook, apart
+                position, call, here.unit, key, part, raw_ns - taken_ns, cpu_ns, first, first_hook,
+                apart, here.fixture_of,
             )
-        )
+        )  # fmt: skip
 
 
 _ASIDE = {ELSEWHERE, CUT}
-_TOP: tuple[None, frozenset[str | None], frozenset[HookKey]] = (None, frozenset(), frozenset())
+_TOP = _Above(None, frozenset(), frozenset(), None)
 
 
 def _is_import(call: CallRecord) -> bool:

@@ -88,24 +88,27 @@ class TraceWriter:
 def _laid_out(root: FlameGraphNode, pid: int) -> Iterator[dict[str, Any]]:
     """Yield the nodes, callers first; those below a call begin where it does, one after the other.
 
-    Each is 1 ns wide at least: without a width it could be within the one before it as well.
+    Each is a step wide at least: without a width it could be within the one before it as well. A step
+    is 1/1024 us, or so much more that a reader can add up all steps exactly.
     """
     nodes = [node for _, _, node in walked(root)]
+    most = sum(node.duration_ns for node in nodes) * 1024 // 1000 + 2 * len(nodes)
+    step_us = 2.0 ** (max(0, most.bit_length() - 53) - 10)
     below: list[list[int]] = [[] for _ in nodes]
-    widths_ns = [0] * len(nodes)
+    widths = [0] * len(nodes)
     for number, above, node in reversed(list(walked(root))):
-        widths_ns[number] = max(1, node.duration_ns, widths_ns[number])
+        widths[number] = max(1, round(node.duration_ns / 1000 / step_us), widths[number])
         if above >= 0:
             below[above].append(number)
-            widths_ns[above] += widths_ns[number]
-    begins_ns = [0] * len(nodes)
+            widths[above] += widths[number]
+    begins = [0] * len(nodes)
     for number, node in enumerate(nodes):
-        at_ns = begins_ns[number]
+        at = begins[number]
         for child in reversed(below[number]):  # the last child is the first of them
-            begins_ns[child] = at_ns
-            at_ns += widths_ns[child]
+            begins[child] = at
+            at += widths[child]
         arguments = {"calls": node.call_count, "self_ns": node.self_ns}
-        when = (begins_ns[number], widths_ns[number])
+        when = (begins[number] * step_us, widths[number] * step_us)
         yield _complete(node.name, "sum", when, (pid, _SUMS), arguments)
 
 
@@ -114,7 +117,7 @@ def _execution(metrics: ExecutionMetrics, pid: int, tid: int, began_ns: int) -> 
     if metrics.error_message is not None:
         arguments["error"] = tidied(metrics.error_message)
     start_ns = metrics.timestamp_ns - metrics.duration_ns - began_ns
-    when = (start_ns, metrics.duration_ns)
+    when = _us(start_ns, metrics.duration_ns)
     return _complete(tidied(metrics.plugin_id), "execution", when, (pid, tid), arguments)
 
 
@@ -133,29 +136,30 @@ def _single(event: Event, pid: int) -> dict[str, Any]:
             "tid": where[1],
             "args": arguments,
         }
-    return _complete(name, str(event.kind), (event.start_ns, event.duration_ns), where, arguments)
+    when = _us(event.start_ns, event.duration_ns)
+    return _complete(name, str(event.kind), when, where, arguments)
+
+
+def _us(start_ns: int, duration_ns: int) -> tuple[float, float]:
+    """Return start and duration in us, as multiples of 1/1024 us.
+
+    A reader that adds them up does so exactly: no call ends after its caller because of a rounded sum.
+    """
+    start_us = round(start_ns * 1024 / 1000) / 1024
+    return start_us, round((start_ns + duration_ns) * 1024 / 1000) / 1024 - start_us
 
 
 def _complete(
     name: str,
     category: str,
-    when: tuple[int, int],
+    when: tuple[float, float],
     where: tuple[int, int],
     arguments: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return an event with a start and a duration, which the format counts in us.
-
-    Both are multiples of 1/1024 us: a reader that adds them up does so exactly, so that no call ends
-    after its caller because of a rounded sum.
-    """
-    start_us, end_us = _us(when[0]), _us(when[0] + when[1])
-    placed = {"ts": start_us, "dur": end_us - start_us, "pid": where[0], "tid": where[1]}
+    """Return an event with a start and a duration, both in us."""
+    placed = {"ts": when[0], "dur": when[1], "pid": where[0], "tid": where[1]}
     return {"name": name, "cat": category, "ph": "X"} | placed | {"args": arguments}
 
 
 def _named(what: str, pid: int, tid: int, name: str) -> dict[str, Any]:
     return {"name": what, "ph": "M", "pid": pid, "tid": tid, "args": {"name": name}}
-
-
-def _us(ns: int) -> float:
-    return round(ns * 1024 / 1000) / 1024

@@ -38,7 +38,7 @@ class WatchedManager:
     def is_own(self, impl: pluggy.HookImpl) -> bool:
         """Whether the plugin of `impl` is of the package that the manager's class is from."""
         package = self._class_module.partition(".")[0]
-        module = _module_name(impl.plugin).partition(".")[0]
+        module = module_name_of(impl.plugin).partition(".")[0]
         return module == package and package not in _NOBODYS
 
     def seen(self) -> SeenManager:
@@ -68,7 +68,7 @@ class WatchedManager:
             if not isinstance(caller, pluggy.HookCaller):
                 continue
             if self._specification is None and caller.spec is not None:
-                self._specification = _module_name(caller.spec.namespace)
+                self._specification = module_name_of(caller.spec.namespace)
             for impl in caller.get_hookimpls():
                 style = "wrapper" if impl.wrapper else "hookwrapper"
                 style = style if impl.wrapper or impl.hookwrapper else "function"
@@ -78,7 +78,7 @@ class WatchedManager:
 
     def _note(self, registered_name: str, plugin: object, distribution: Any = None) -> str:
         """Note a plugin unless it is known, or is known without its distribution."""
-        module = _module_name(plugin)
+        module = module_name_of(plugin)
         shown = printable(registered_name, 500)
         if registered_name == str(id(plugin)):  # a name that says nothing, and differs every time
             shown = f"{module}.{printable(_class_of(plugin).__qualname__)}"
@@ -113,7 +113,7 @@ def _class_of(plugin: object) -> type:
     return plugin if isinstance(plugin, type) else type(plugin)
 
 
-def _module_name(thing: object) -> str:
+def module_name_of(thing: object) -> str:
     """Return the module that `thing` is, or the one its class is from."""
     if _is_module(thing):
         return printable(getattr(thing, "__name__", ""), 500)

@@ -95,6 +95,7 @@ class ProcessRecording:
             spawned_ns=spawned_ns,
             drained=self.keep,
             sparing=self._sparing,
+            fixtures=True,
         )
         recorder.start()
         return recorder
