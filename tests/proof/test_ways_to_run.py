@@ -86,8 +86,13 @@ def test_b(): time.sleep(0.05)
 
 
 def test_tests_that_run_in_forks_are_all_there(tmp_path: Path) -> None:
-    """With `--forked` each test has a process of its own, and its row; the rest is waited for."""
-    tests = profiled(tmp_path, SLEEPING.format(sign="!="), "--forked").tests
+    """With `--forked` each test has a process of its own, and its row; what is missing is told."""
+    suite = profiled(tmp_path, SLEEPING.format(sign="!="), "--forked")
+    tests = suite.tests
+    assert all(call_ns >= 50 * MS for call_ns in tests.call_ns)
+    assert tests.self_ns == (0, 0)
+    assert "2 tests ran in processes that are not recorded" in suite.incomplete[0]
+    assert not [each for each in suite.advice if "forked" in each.subject]
     assert tests.ids == ("test_some.py::test_a", "test_some.py::test_b")
     assert tests.outcomes == ("passed", "passed")
 

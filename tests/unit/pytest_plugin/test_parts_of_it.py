@@ -70,6 +70,31 @@ def test_a_test_that_is_run_again_has_a_row_each_time() -> None:
     assert list(table.columns["self_ns"]) == [5, 5]
 
 
+def test_a_test_whose_body_ran_elsewhere_has_what_its_report_says() -> None:
+    """A fork reports how long it took; nothing was recorded of it here, and the suite says so."""
+    table = TestTable()
+    for name, seen in (("a", True), ("b", False)):
+        table.reported(report(name, "setup"))
+        if seen:
+            table.ran(5, 5, 5)
+        table.reported(report(name, "call"))
+        table.reported(report(name, "teardown"))
+    assert list(table.columns["call_ns"]) == [5, 1_000_000]
+    assert list(table.columns["self_ns"]) == [5, 0]
+    columns = {name: column.tobytes() for name, column in table.columns.items()}
+    captured = msgspec.structs.replace(
+        CAPTURED,
+        ids=("a", "b"),
+        outcomes=b"\0\0",
+        columns=columns,
+        markers=(0, 0),
+        marker_sets=((),),
+    )
+    _, suite = reports_of([captured], command=("pytest",), root=Path("/here"), exit_code=0)
+    assert len(suite.incomplete) == 1
+    assert suite.incomplete[0].startswith("1 test ran in processes")
+
+
 def test_what_another_process_has_recorded_arrives() -> None:
     """Whole, as bytes; its name is the one that its controller knows it by."""
     profile = SimpleNamespace(
