@@ -10,8 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
-
 from pluginhost.reading import resident_bytes
 
 _OURS = re.compile(r"pluginhost-|asyncio_\d+$")
@@ -92,6 +90,8 @@ def _children() -> list[int]:
             text = Path(f"/proc/self/task/{thread}/children").read_text(encoding="ascii")
             found += map(int, text.split())
     except FileNotFoundError:
+        import psutil  # deferred, as below: on Linux it takes longer than all of this
+
         return [child.pid for child in psutil.Process().children()]
     except OSError:
         return found
@@ -102,7 +102,10 @@ def _rss_bytes() -> int:
     try:
         descriptor = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return psutil.Process().memory_info().rss
+        import psutil
+
+        rss_bytes: int = psutil.Process().memory_info().rss
+        return rss_bytes
     try:
         return resident_bytes(os.read(descriptor, 64))
     finally:
@@ -110,6 +113,10 @@ def _rss_bytes() -> int:
 
 
 def _name_of(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    import psutil
+
     try:
         return psutil.Process(pid).name()
     except psutil.Error:
