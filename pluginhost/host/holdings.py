@@ -42,6 +42,10 @@ class Holdings(NamedTuple):
         """Whether something is still there."""
         return key in self.descriptors or key in self.threads or key in self.children
 
+    def all(self) -> dict[object, str]:
+        """Return all there is, in words."""
+        return {**self.descriptors, **self.threads, **self.children}
+
 
 NOTHING = Holdings({}, {}, {}, 0)
 
