@@ -24,9 +24,9 @@ class Holdings(NamedTuple):
     `rss_bytes` is the resident set of the whole process.
     """
 
-    descriptors: Mapping[tuple[int, str], str]
-    threads: Mapping[int, str]
-    children: Mapping[int, str]
+    descriptors: Mapping[object, str]
+    threads: Mapping[object, str]
+    children: Mapping[object, str]
     rss_bytes: int
 
     def since(self, before: Holdings) -> dict[object, str]:
@@ -63,13 +63,15 @@ def holdings() -> Holdings | None:
 
 def _looked() -> Holdings:
     return Holdings(
-        descriptors={pair: f"descriptor {pair[0]} ({pair[1]})" for pair in _descriptors()},
+        descriptors={
+            ("file", *pair): f"descriptor {pair[0]} ({pair[1]})" for pair in _descriptors()
+        },
         threads={
-            thread.ident: f"thread {thread.name!r}"
+            ("thread", thread.ident): f"thread {thread.name!r}"
             for thread in threading.enumerate()
             if thread.ident is not None and not _OURS.match(thread.name)
         },
-        children={pid: f"child process {pid} ({_name_of(pid)})" for pid in _children()},
+        children={("child", pid): f"child process {pid} ({_name_of(pid)})" for pid in _children()},
         rss_bytes=_rss_bytes(),
     )
 
