@@ -87,6 +87,17 @@ def reports_of(
     return costs, msgspec.structs.replace(suite, advice=advice_on(costs, suite))
 
 
+def _incomplete(captured: Sequence[SuiteCapture], missing: Sequence[WorkerCost]) -> Iterator[str]:
+    """Yield what is not there of the suite, in words."""
+    yield from (f"{each.id}: {each.missing}" for each in missing)
+    elsewhere = sum(map(_ran_elsewhere, captured))
+    if elsewhere:
+        text = (
+            "ran in processes that are not recorded, such as forks: they, and their fixtures, are"
+        )
+        yield f"{of(elsewhere, 'test')} {text} part of the plugin that waited for them"
+
+
 def _ran_elsewhere(captured: SuiteCapture) -> int:
     """Return how many tests a process has reported whose bodies it did not run."""
     called, own = (array("q", captured.columns.get(name, b"")) for name in ("call_ns", "self_ns"))
