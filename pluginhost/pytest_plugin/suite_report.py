@@ -40,13 +40,7 @@ def reports_of(
     captured = [_spanned(each) for each in captured]
     captures = [each.capture for each in captured]
     parted = parted_of(captures, folder=str(root))
-    incomplete = tuple(f"{each.id}: {each.missing}" for each in missing)
-    elsewhere = sum(map(_ran_elsewhere, captured))
-    if elsewhere:
-        text = (
-            "ran in processes that are not recorded, such as forks: they, and their fixtures, are"
-        )
-        incomplete += (f"{of(elsewhere, 'test')} {text} part of the plugin that waited for them",)
+    incomplete = tuple(_incomplete(captured, missing))
     costs = costs_of(
         captures,
         command=command,
