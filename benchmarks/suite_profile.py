@@ -51,7 +51,7 @@ _OFF, _ON, _WALL = (
 _FEW, _MANY = 200, 1200
 _REAL = {name: SUITES[name] for name in ("jinja2", "click", "attrs")}
 _REAL_NEEDED = (
-    "pytest==9.2.0",
+    "pytest==9.0.2",
     "jinja2==3.1.6",
     "click==8.3.1",
     "attrs==25.4.0",
@@ -103,17 +103,29 @@ def not_asked_for(rounds: int) -> list[Goal]:
 
 
 def real(rounds: int) -> list[Goal]:
-    """Tests of others, whole runs with a profile against bare ones."""
+    """Tests of others, whole runs with a profile against bare ones.
+
+    What a profile of a single test costs more than that test is paid once, whatever the suite.
+    """
     if rounds < 50:
         return []
     env = environment("real-suites", _REAL_NEEDED)
     goals = []
+    with _empty_tests(1) as folder:
+        one_off, one_on = (_cost(folder, (_file(1),), words, env.python) for words in (_OFF, _ON))
     for name, suite in _REAL.items():
         folder = str(source_of(suite.source))
         off, on = (_cost(folder, suite.words, words, env.python) for words in (_OFF, _ON))
-        note = f"{_unit()}, whole run with report: {' '.join(suite.words)}"
+        note = f"{_unit()}, whole run with report; bare {_said(off)}"
         goals.append(Goal(f"pytest --plugin-profile, {name}", on / off, 1.06, note=note))
+        note = f"what is paid once: {_said(one_on - one_off)}"
+        once = on - (one_on - one_off)
+        goals.append(Goal("the same without what is paid once", once / off, note=note))
     return goals
+
+
+def _said(cost: float) -> str:
+    return f"{cost / 1e9:.1f} billion" if _unit() == "instructions" else f"{cost:.2f} s"
 
 
 @contextmanager

@@ -21,6 +21,7 @@ _KINDS = {
     EventKind.PLUGIN_UNLOAD.value: "hook",
 }
 
+_RUNS_AT_ONCE = 50
 _Site = tuple[str, str, str]
 _Group = tuple[str, str]
 
@@ -78,21 +79,33 @@ class HistoryMetrics:
             if not self._ended.items() <= known.items():
                 self._begin()  # another history is in its place
             new = [run for number, run in runs.items() if number not in self._ended]
-            cells = history.cells_of_runs([run.number for run in new])
-        sums = self._sums
-        for run in new:
-            if run.ended_timestamp_ns is not None:
-                group = run.label.name, run.label.host
-                sums.setdefault(group, _Sum()).add(run, cells.get(run.number, {}))
+            ended = [run for run in new if run.ended_timestamp_ns is not None]
+            for run, cells in _with_cells(history, ended):
+                self._sums.setdefault(_group(run), _Sum()).add(run, cells)
                 self._ended[run.number] = run.label.id
-        shown = dict(sums)
-        for run in new:
-            if run.ended_timestamp_ns is None:
-                group = run.label.name, run.label.host
-                if shown.get(group) is sums.get(group):
-                    shown[group] = sums[group].copy() if group in sums else _Sum()
-                shown[group].add(run, cells.get(run.number, {}))
+            shown = dict(self._sums)
+            going_on = [run for run in new if run.ended_timestamp_ns is None]
+            for run, cells in _with_cells(history, going_on):
+                group = _group(run)
+                if shown.get(group) is self._sums.get(group):
+                    shown[group] = self._sums[group].copy() if group in self._sums else _Sum()
+                shown[group].add(run, cells)
         return [_measured(group, shown[group]) for group in sorted(shown)]
+
+
+def _group(run: StoredRun) -> _Group:
+    return run.label.name, run.label.host
+
+
+def _with_cells(
+    history: History, runs: Sequence[StoredRun]
+) -> Iterator[tuple[StoredRun, Mapping[_Site, Cell]]]:
+    """Yield (run, its cells), a few runs at once: histograms of thousands take much memory."""
+    for start in range(0, len(runs), _RUNS_AT_ONCE):
+        some = runs[start : start + _RUNS_AT_ONCE]
+        cells = history.cells_of_runs([run.number for run in some])
+        for run in some:
+            yield run, cells.get(run.number, {})
 
 
 def _measured(group: _Group, added: _Sum) -> Measured:

@@ -32,7 +32,6 @@ WORK = (EventKind.PLUGIN_EXECUTE.value, EventKind.HOOK_CALL.value)
 """The kinds of occurrences that a plugin's time is told by."""
 
 _RUN_COLUMNS = [column for column in RUNS.c if column.name != "report"]
-_RUNS_AT_ONCE = 500
 _REFERENCE = re.compile(r"last(?::(?P<count>\d+))?")
 
 
@@ -252,10 +251,9 @@ class History:
     def cells_of_runs(self, numbers: Sequence[int]) -> dict[int, dict[tuple[str, str, str], Cell]]:
         """Return what each plugin did in each of these runs, by (plugin, kind, hook)."""
         found: dict[int, dict[tuple[str, str, str], Cell]] = defaultdict(dict)
-        for start in range(0, len(numbers), _RUNS_AT_ONCE):
-            for row in self._cells(None, RUN, runs=numbers[start : start + _RUNS_AT_ONCE]):
-                site = shown_name(row["plugin"]), row["kind"], shown_name(row["hook"])
-                found[row["run"]][site] = cell_of(row)
+        for row in self._cells(None, RUN, runs=numbers) if numbers else ():
+            site = shown_name(row["plugin"]), row["kind"], shown_name(row["hook"])
+            found[row["run"]][site] = cell_of(row)
         return found
 
     def versions_of_run(self, number: int) -> dict[str, str | None]:

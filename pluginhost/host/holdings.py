@@ -10,8 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
-
 from pluginhost.reading import resident_bytes
 
 _OURS = re.compile(r"pluginhost-|asyncio_\d+$")
@@ -26,9 +24,9 @@ class Holdings(NamedTuple):
     `rss_bytes` is the resident set of the whole process.
     """
 
-    descriptors: Mapping[tuple[int, str], str]
-    threads: Mapping[int, str]
-    children: Mapping[int, str]
+    descriptors: Mapping[object, str]
+    threads: Mapping[object, str]
+    children: Mapping[object, str]
     rss_bytes: int
 
     def since(self, before: Holdings) -> dict[object, str]:
@@ -43,6 +41,10 @@ class Holdings(NamedTuple):
     def has(self, key: object) -> bool:
         """Whether something is still there."""
         return key in self.descriptors or key in self.threads or key in self.children
+
+    def all(self) -> dict[object, str]:
+        """Return all there is, in words."""
+        return {**self.descriptors, **self.threads, **self.children}
 
 
 NOTHING = Holdings({}, {}, {}, 0)
@@ -61,13 +63,15 @@ def holdings() -> Holdings | None:
 
 def _looked() -> Holdings:
     return Holdings(
-        descriptors={pair: f"descriptor {pair[0]} ({pair[1]})" for pair in _descriptors()},
+        descriptors={
+            ("file", *pair): f"descriptor {pair[0]} ({pair[1]})" for pair in _descriptors()
+        },
         threads={
-            thread.ident: f"thread {thread.name!r}"
+            ("thread", thread.ident): f"thread {thread.name!r}"
             for thread in threading.enumerate()
             if thread.ident is not None and not _OURS.match(thread.name)
         },
-        children={pid: f"child process {pid} ({_name_of(pid)})" for pid in _children()},
+        children={("child", pid): f"child process {pid} ({_name_of(pid)})" for pid in _children()},
         rss_bytes=_rss_bytes(),
     )
 
@@ -92,6 +96,8 @@ def _children() -> list[int]:
             text = Path(f"/proc/self/task/{thread}/children").read_text(encoding="ascii")
             found += map(int, text.split())
     except FileNotFoundError:
+        import psutil  # deferred, as below: on Linux it takes longer than all of this
+
         return [child.pid for child in psutil.Process().children()]
     except OSError:
         return found
@@ -102,7 +108,10 @@ def _rss_bytes() -> int:
     try:
         descriptor = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return psutil.Process().memory_info().rss
+        import psutil
+
+        rss_bytes: int = psutil.Process().memory_info().rss
+        return rss_bytes
     try:
         return resident_bytes(os.read(descriptor, 64))
     finally:
@@ -110,6 +119,10 @@ def _rss_bytes() -> int:
 
 
 def _name_of(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    import psutil
+
     try:
         return psutil.Process(pid).name()
     except psutil.Error:

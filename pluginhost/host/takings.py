@@ -22,7 +22,7 @@ class Takings:
 
     def __init__(self) -> None:
         self._steps: dict[str, ResourceUse] = {}
-        self._taken: dict[object, str] = {}
+        self._taken: dict[object, bool] = {}  # whether it may be another's
         self._unloading: Holdings | None = None
 
     @property
@@ -39,8 +39,9 @@ class Takings:
         now = holdings() or NOTHING
         taken = self._taken
         if self._unloading is not None:
-            taken = now.since(self._unloading) | taken
-        left = [words for key, words in taken.items() if now.has(key)]
+            taken = dict.fromkeys(now.since(self._unloading), False) | taken
+        words = now.all()  # as they are called now: a child may have become another program
+        left = [words[key] + _SHARED * taken[key] for key in taken if key in words]
         more = len(left) - _MAX_SHOWN
         return (*left[:_MAX_SHOWN], *([f"{more} more like these"] if more > 0 else []))
 
@@ -59,9 +60,9 @@ class Takings:
             children=known.children + own.children,
             memory_bytes=known.memory_bytes + own.memory_bytes,
         )
-        for key, words in taken.items():
+        for key in taken:
             if key not in inner.taken and len(self._taken) < _MAX_NAMED:
-                self._taken[key] = words + _SHARED if shared else words
+                self._taken[key] = shared
         for key in [key for key in self._taken if not after.has(key)]:
             del self._taken[key]
 

@@ -199,3 +199,9 @@ class Tap:
         for timed in self._timers:
             mine.function = timed(mine, hook)
         return mine  # type: ignore[no-any-return]
+
+
+def is_tapped(manager: pluggy.PluginManager) -> bool:
+    """Whether somebody times the calls of `manager` already."""
+    top = getattr(manager._inner_hookexec, "__self__", None)
+    return isinstance(top, Tap) and bool(top._timers)

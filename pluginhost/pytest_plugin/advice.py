@@ -39,7 +39,7 @@ def _plugins(costs: CostReport) -> Iterator[SuiteAdvice]:
 
 def _runs_the_tests(name: str) -> bool:
     """Whether a plugin's time is mostly that of tests in other processes."""
-    return name.startswith("xdist")
+    return name.startswith(("xdist", "pytest_forked"))
 
 
 def _fixtures(suite: SuiteReport) -> Iterator[SuiteAdvice]:

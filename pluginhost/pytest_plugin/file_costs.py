@@ -94,18 +94,21 @@ class FilesSeen:
                 outermost = record.parent not in within
                 within.add(node.position)
                 if file is not None:
-                    self._import(self._files[file], node, outermost)
+                    self._import(file, node, outermost)
                 elif not record.hook.startswith(ENTRY_POINT):
                     _count(self.elsewhere[record.hook], node)
             elif record.parent in within:
                 within.add(node.position)
 
-    def _import(self, file: _File, node: Node, outermost: bool) -> None:
+    def _import(self, name: str, node: Node, outermost: bool) -> None:
+        file, module = self._files[name], node.record.hook
         if outermost:
             file.figures["import_ns"] += node.record.total_ns
             file.figures["import_self_ns"] += node.self_ns
+        elif module.rpartition(".")[2] == "conftest" == Path(name).stem:
+            file.figures["import_self_ns"] += node.self_ns  # pytest imports the file as a module
         else:
-            _count(file.modules[node.record.hook], node)
+            _count(file.modules[module], node)
 
     def _file_of(self, node: Node, above: str | None) -> str | None:
         hook = node.record.hook

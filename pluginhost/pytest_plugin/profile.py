@@ -10,7 +10,9 @@ import msgspec
 import pytest
 
 from pluginhost.capture import Capture
+from pluginhost.instrumentation.tap import is_tapped
 from pluginhost.printable import printable
+from pluginhost.pytest_plugin.declining import Declining
 from pluginhost.pytest_plugin.fixtures_seen import FixturesSeen
 from pluginhost.pytest_plugin.process_start import started_ns
 from pluginhost.pytest_plugin.rewriting import RewritingSource
@@ -28,10 +30,17 @@ _KNOWN = ("_pytest.", "pluginhost.")
 
 
 def begin(config: Any) -> None:
-    """Record everything in this process from now on, and register who reports it."""
+    """Record everything in this process from now on, and register who reports it.
+
+    Unless somebody records it already, such as the launcher.
+    """
     begun_ns = time.perf_counter_ns()
     manager: Any = config.pluginmanager
-    if not manager.has_plugin(NAME):
+    if manager.has_plugin(NAME):
+        return
+    if is_tapped(manager):
+        manager.register(Declining(), NAME)
+    else:
         manager.register(SuiteProfile(config, begun_ns), NAME)
 
 
@@ -99,10 +108,14 @@ class SuiteProfile:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_load_initial_conftests(self, early_config: Any) -> None:
-        """Step back if it turns out that nobody has asked: an option's value looked like it."""
-        if not self.settings.is_asked(early_config):
+        """Step back if it turns out that nobody has asked: an option's value looked like it.
+
+        Or if somebody has taken us out since, as `-p no:pluginhost` does after a `-p pluginhost`.
+        """
+        manager = self.config.pluginmanager
+        if manager.is_blocked("pluginhost") or not self.settings.is_asked(early_config):
             self.stop()
-            self.config.pluginmanager.unregister(self)
+            manager.unregister(self)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: Any) -> None:

@@ -13,6 +13,7 @@ import pytest
 from pluginhost.attribution import Parted, costs_of, parted_of
 from pluginhost.calltree import EventKind
 from pluginhost.costs import CostReport, PluginKind
+from pluginhost.figures import of
 from pluginhost.pytest_plugin.advice import advice_on
 from pluginhost.pytest_plugin.file_costs import FilesSeen, slowest
 from pluginhost.pytest_plugin.fixture_costs import fixture_costs
@@ -39,7 +40,7 @@ def reports_of(
     captured = [_spanned(each) for each in captured]
     captures = [each.capture for each in captured]
     parted = parted_of(captures, folder=str(root))
-    incomplete = tuple(f"{each.id}: {each.missing}" for each in missing)
+    incomplete = tuple(_incomplete(captured, missing))
     costs = costs_of(
         captures,
         command=command,
@@ -78,6 +79,23 @@ def reports_of(
         notes=_notes(captured, costs),
     )
     return costs, msgspec.structs.replace(suite, advice=advice_on(costs, suite))
+
+
+def _incomplete(captured: Sequence[SuiteCapture], missing: Sequence[WorkerCost]) -> Iterator[str]:
+    """Yield what is not there of the suite, in words."""
+    yield from (f"{each.id}: {each.missing}" for each in missing)
+    elsewhere = sum(map(_ran_elsewhere, captured))
+    if elsewhere:
+        text = (
+            "ran in processes that are not recorded, such as forks: they, and their fixtures, are"
+        )
+        yield f"{of(elsewhere, 'test')} {text} part of the plugin that waited for them"
+
+
+def _ran_elsewhere(captured: SuiteCapture) -> int:
+    """Return how many tests a process has reported whose bodies it did not run."""
+    called, own = (array("q", captured.columns.get(name, b"")) for name in ("call_ns", "self_ns"))
+    return sum(1 for call_ns, self_ns in zip(called, own, strict=True) if call_ns and not self_ns)
 
 
 def _conftests(parted: Parted) -> Iterator[str]:

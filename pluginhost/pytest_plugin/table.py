@@ -32,6 +32,7 @@ class TestTable:
         self.columns = {name: array("q") for name in _TIMES}
         self._body = _BODY
         self._setup_ns = 0
+        self._call_ns = 0
         self._outcome = ""
         self._id = ""
         self._read: Callable[[], None] | None = None
@@ -65,6 +66,7 @@ class TestTable:
             if report.outcome != "passed":
                 self._outcome = _outcome_of(report)
         elif when == "call":
+            self._call_ns = int(report.duration * 1e9)
             if not self._outcome or self._outcome == "passed":
                 self._outcome = _outcome_of(report)
         elif when == "teardown":
@@ -88,6 +90,8 @@ class TestTable:
     def _end(self, teardown_ns: int) -> None:
         columns = self.columns
         call_ns, self_ns, cpu_ns = self._body
+        if self._body is _BODY:
+            call_ns = self._call_ns  # it ran elsewhere, such as in a fork: nothing was recorded
         self.ids.append(printable(self._id, _LONGEST_ID))
         self.outcomes.append(_code_of(self._outcome))
         columns["setup_ns"].append(self._setup_ns)
@@ -97,7 +101,8 @@ class TestTable:
         columns["teardown_ns"].append(teardown_ns)
         if self._read is not None:
             self._read()
-        self._body, self._setup_ns, self._outcome, self._id = _BODY, 0, "", ""
+        self._body, self._setup_ns, self._call_ns = _BODY, 0, 0
+        self._outcome, self._id = "", ""
 
     def _read_rss(self) -> None:
         self.columns["rss_bytes"].append(resident_bytes(self._rss()))

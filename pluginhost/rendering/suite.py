@@ -76,7 +76,7 @@ def _lines(costs: CostReport, suite: SuiteReport, *, more: bool) -> Iterator[Lin
 
 def _whole(suite: SuiteReport) -> str:
     """Return what the shares are of."""
-    text = f"of {duration(suite.wall_ns)}"
+    text = f"of {duration(suite.wall_ns)} until the summary"
     if suite.workers:
         there = sum(1 for worker in suite.workers if worker.wall_ns)
         text += f" in {of(1 + there, 'process').replace('processs', 'processes')}"

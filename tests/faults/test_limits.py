@@ -82,6 +82,7 @@ def test_a_fork_bomb_is_stopped_and_named(make_apart, heartbeat, wait_until, fig
         assert observation.profiler.get_aggregates("p").last_exit_status == "SIGKILL"
     assert "had started more processes than the 15 that may run at once" in caught.value.message
     assert "was killed with all of them" in caught.value.message
+    assert "more descendants" in caught.value.remedy
     wait_until(lambda: sweeping.marked(mark) == [])
     figure(f"a bomb ({kind}): longest stall of the host's heartbeat", 1000 * heart.longest_s, "ms")
     assert host.execute("q") == good

@@ -107,6 +107,30 @@ def test_a_table_has_a_row_for_each_name(page: str, names: Sequence[str]) -> Non
         assert rows.count(name) == 1, name
 
 
+def test_every_promise_names_tests_that_there_are() -> None:
+    """Each row of the page on promises names a file of tests, and functions that are in it.
+
+    A file without a folder is in that of the one before, at first in `tests/faults`.
+    """
+    tests, named = DOCS.parent / "tests", 0
+    for line in text_of("explanation/promises.md").splitlines():
+        if not line.startswith("| ") or line.startswith(("| Fault |", "|---")):
+            continue
+        words = re.findall(r"`((?:[\w/]+\.py)|test_\w+)`", line.split(" | ")[-1])
+        folder, file = tests / "faults", None
+        for word in words:
+            if word.endswith(".py"):
+                path = tests.parent / word if "/" in word else folder / word
+                assert path.is_file(), line
+                folder = path.parent
+                file = path.read_text(encoding="utf-8")
+            elif file is not None:
+                assert f"\ndef {word}(" in file, f"{word}: {line}"
+        assert words, line
+        named += len(words)
+    assert named > 100
+
+
 def test_the_page_on_architecture_is_short_and_honest() -> None:
     """It can be read in one sitting, and ends with what is wrong."""
     text = text_of("explanation/architecture.md")

@@ -8,10 +8,10 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
-import venv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "proof"
+_OTHERS = Path.home() / ".pyenv" / "versions"
 
 
 class Environment(NamedTuple):
@@ -66,15 +67,32 @@ class Environment(NamedTuple):
         return found | {"PATH": path, "VIRTUAL_ENV": str(self.folder), "COLUMNS": "80"}
 
 
-def environment(name: str, requirements: Sequence[str]) -> Environment:
-    """Return the environment with `requirements`, made if there is none of this name that has them."""
-    wanted = "\n".join((*requirements, sys.version, str(ROOT)))
+def environment(
+    name: str, requirements: Sequence[str], *, python: str = sys.executable
+) -> Environment:
+    """Return the environment with `requirements`, made if there is none of this name that has them.
+
+    `python` is the interpreter it is made with, ours if none is given.
+    """
+    version = sys.version if python == sys.executable else python
+    wanted = "\n".join((*requirements, version, str(ROOT)))
     folder = CACHE / f"{name}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
     with _alone(folder):
         if not (folder / "ready").exists():
-            _make(folder, (*requirements, "-e", str(ROOT)))
+            _make(folder, (*requirements, "-e", str(ROOT)), python)
             (folder / "ready").touch()
     return Environment(folder)
+
+
+def interpreter(version: str) -> str | None:
+    """Return the path of a Python of `version`, such as 3.12; None if there is none."""
+    found = [shutil.which(f"python{version}"), *map(str, _OTHERS.glob(f"{version}.*/bin/python"))]
+    code = "import sys, venv; print('%d.%d' % sys.version_info[:2])"
+    for candidate in filter(None, found):
+        done = subprocess.run([candidate, "-c", code], capture_output=True, text=True, check=False)
+        if done.stdout.strip() == version:
+            return candidate
+    return None
 
 
 def source_of(requirement: str) -> Path:
@@ -113,13 +131,13 @@ def _unpack(archive: Path, folder: Path) -> None:
     draft.rmdir()
 
 
-def _make(folder: Path, requirements: Sequence[str]) -> None:
+def _make(folder: Path, requirements: Sequence[str], python: str) -> None:
     if find_spec("uv") is not None:
         uv = [sys.executable, "-m", "uv"]
-        _run([*uv, "venv", "-q", "--clear", "-p", sys.executable, str(folder)])
+        _run([*uv, "venv", "-q", "--clear", "-p", python, str(folder)])
         _run([*uv, "pip", "install", "-q", "-p", str(folder / "bin" / "python"), *requirements])
     else:
-        venv.create(folder, with_pip=True, clear=True)
+        _run([python, "-m", "venv", "--clear", str(folder)])
         _run([str(folder / "bin" / "python"), "-m", "pip", "install", "-q", *requirements])
 
 

@@ -27,6 +27,7 @@ PLUGINS = {
 """The plugins by the names under which pytest knows them."""
 
 _NEEDED = (
+    "pytest-forked==1.6.0",
     "trio==0.32.0",
     "cloudpickle==3.1.2",
     "attrs==25.4.0",

@@ -26,6 +26,8 @@ from pluginhost.history.retention import Forgetter, Retention
 from pluginhost.history.store import Store
 from pluginhost.history.tables import METADATA
 from pluginhost.history.troubles import Trouble
+from pluginhost.serving.guard import Request
+from pluginhost.serving.metrics import MetricsSource
 from tests.unit.history.beside import observed_on, pruned_beside_writers
 from tests.unit.history.test_many import merged
 
@@ -139,6 +141,27 @@ def test_a_server_that_is_away_at_the_start_is_waited_for() -> None:
         finally:
             server.start()
         assert keeper.close(60).kept == 100
+
+
+def test_scrapes_go_on_after_a_restart() -> None:
+    """While the server is away, the answer is 503; nothing is counted twice afterwards."""
+    told: list[str | None] = []
+    with temporary_server() as server:
+        url = server.create("scraped")
+        keeper = HistoryKeeper(url, label=label("scraped"))
+        keeper.observe(BatchMaker(2).of(100))
+        assert keeper.close(60).kept == 100
+        source = MetricsSource(history=HistoryMetrics(place_of(url)), tell=told.append)
+        asked = Request("GET", "/metrics", ())
+        before = source.answer(asked)
+        server.stop()
+        try:
+            assert source.answer(asked).status == 503
+        finally:
+            server.start()
+        assert source.answer(asked) == before
+    assert before.status == 200
+    assert [why is None for why in told] == [False, True]
 
 
 def test_a_server_that_stays_away_costs_only_the_history() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from pluginhost.suite import SuitePart
-from tests.proof.environments import Environment, environment
+from tests.proof.environments import Environment, environment, interpreter
 from tests.proof.suites import PLUGINS, PYTESTS, SUITES, Run, requirements, run
 
 pytestmark = pytest.mark.proof
@@ -78,6 +79,31 @@ def test_rows_add_up_and_every_plugin_is_there(
         assert rows[plugin].version == wanted
     assert len(suite.workers) == (2 if more else 0)
     assert sum(worker.tests for worker in suite.workers) == (suite.test_count if more else 0)
+
+
+@pytest.mark.parametrize("python", ["3.12", "3.13"])
+def test_on_other_versions_of_python(tmp_path: Path, python: str) -> None:
+    """pluggy's own suite, with the same plugins: the same outcomes, and rows that add up."""
+    found = interpreter(python)
+    if found is None:
+        pytest.skip(f"there is no Python {python}")
+    env = environment(f"suites-{python}", requirements("pytest 9"), python=found)
+    folders = [tmp_path / name for name in ("bare", "profiled")]
+    for folder in folders:
+        folder.mkdir()
+    bare = run(env, SUITES["pluggy"], folders[0], profile=False)
+    profiled = run(env, SUITES["pluggy"], folders[1], profile=True)
+    assert (profiled.exit_code, profiled.outcomes) == (bare.exit_code, bare.outcomes)
+    assert len(bare.outcomes) > 50
+    assert profiled.report is not None, profiled.output[-3000:]
+    assert profiled.report.suite is not None
+    assert profiled.report.costs is not None
+    assert profiled.report.environment.python.startswith(python)
+    suite = profiled.report.suite
+    assert sum(each.self_ns for each in suite.parts) == suite.wall_ns
+    assert all(each.self_ns >= 0 for each in suite.parts)
+    assert suite.test_count == len(bare.outcomes)
+    assert PLUGINS.keys() <= {row.name for row in profiled.report.costs.plugins}
 
 
 def test_both_versions_of_pytest_are_there() -> None:

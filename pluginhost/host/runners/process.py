@@ -38,6 +38,8 @@ from pluginhost.host.runners.workers import Workers
 from pluginhost.printable import printable
 from pluginhost.reading import ProcessReading
 
+_FEWER = "find out what it starts, or allow it more descendants"
+
 
 class ProcessRunner:
     """Runs one plugin in a worker process; see the module."""
@@ -308,14 +310,17 @@ class ProcessRunner:
         if self._closing.is_set():
             return _EndedError(self._unloaded(), None)
         reason = f"its process ended with {ended.status}{_in(worker.place)} while it {when}"
+        remedy = "see what it wrote to standard error"
         if broke_off:
             reason = f"its process sent what is no answer ({printable(cause)}), and was killed"
         elif worker.too_many:
-            reason = f"its process {worker.too_many}, and was killed with all of them"
+            reason, remedy = (
+                f"its process {worker.too_many}, and was killed with all of them",
+                _FEWER,
+            )
         elif isinstance(cause, WorkerCrashedError):
             reason = cause.message
         delay_s = self._quarantine.crashed(self._plugin_id, self._version, reason)
-        remedy = "see what it wrote to standard error"
         if delay_s is None:
             remedy = "mend or update it; it is in quarantine now, see pluginhost.plugins"
         error = WorkerCrashedError(

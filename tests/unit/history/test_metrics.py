@@ -88,7 +88,7 @@ def test_what_goes_on_is_counted_on(place: Place, keeper: Keeper, batches: Batch
             History, "cells_of_runs", lambda self, n: asked.append(list(n)) or read(self, n)
         )
         assert sum(calls(metrics.read()).values()) == 9
-    assert asked == [[]]
+    assert asked == []
 
 
 def test_another_history_in_its_place_is_another(

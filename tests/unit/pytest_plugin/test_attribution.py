@@ -230,6 +230,17 @@ def test_conftest_and_test_files_have_their_imports(profiled) -> None:
     assert found.part_ns(SuitePart.IMPORTS) >= 80 * MS
 
 
+def test_a_conftest_file_is_not_among_what_it_imports(profiled) -> None:
+    """However pytest imports it, its own code is its own, and no advice says to import it later."""
+    text = "import time\ntime.sleep(0.05)\n"
+    files = {"sub/conftest.py": text, "sub/test_a.py": "def test_a(): pass\n"}
+    found = profiled(files, "--import-mode=prepend")
+    conftest = found.file("sub/conftest.py")
+    assert conftest.import_self_ns >= 50 * MS
+    assert "conftest" not in [each.module for each in conftest.imports]
+    assert not [each for each in found.suite.advice if "conftest.py: conftest" in each.subject]
+
+
 def test_hooks_in_a_conftest_are_those_of_a_plugin(profiled) -> None:
     """A hook that sleeps is charged to the file it stands in, not to the tests."""
     found = profiled(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from pluginhost import observe
 from pluginhost.cli.lines import run_lines
 from pluginhost.comparison import compare
 from pluginhost.pytest_plugin.markdown import escaped
@@ -43,7 +45,7 @@ def section_of(out: str) -> list[str]:
 
 def test_the_section_says_what_matters_in_25_lines(profiled) -> None:
     """The answer comes first and adds up to 100 %, lines fit the terminal, the costly fixture is named."""
-    lines = section_of(profiled(suite()).out)
+    lines = section_of(profiled(suite(0.04)).out)
     assert len(lines) <= 25
     assert max(map(len, lines)) <= 80
     shares = re.findall(r"(\d+) % ", " ".join(lines[1:4]))
@@ -392,3 +394,42 @@ def test_nothing_of_it_stays_behind(profiled) -> None:
     before = rewrite._rewrite_test, rewrite._read_pyc, machinery._find_and_load
     profiled(suite())
     assert (rewrite._rewrite_test, rewrite._read_pyc, machinery._find_and_load) == before
+
+
+def test_without_colours_the_section_is_plain(profiled, monkeypatch) -> None:
+    """`--color=yes` colours it; NO_COLOR takes the colours away, as from all of pytest."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.delenv("PY_COLORS", raising=False)
+    coloured = profiled(suite(), "--color=yes").out
+    assert "\x1b[" in "\n".join(section_of(coloured))
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in profiled(suite()).out
+
+
+def test_taken_out_it_is_not_there(profiled) -> None:
+    """`-p no:pluginhost` has the last word, whatever else was asked for before."""
+    found = profiled({"test_a.py": "def test_a(): pass\n"}, "-p", "no:pluginhost")
+    assert found.code == 0
+    assert found.report is None
+    assert "where the time went" not in found.out
+
+
+def test_who_is_recorded_already_is_told_so(profiled, tmp_path: Path) -> None:
+    """Under `pluginhost profile`, which records every manager, this plugin leaves it to that."""
+    json_file = tmp_path / "mine.json"
+    with ExitStack() as stack:
+        make = pytest.PytestPluginManager.__init__
+
+        def made(self, *args, **options):
+            make(self, *args, **options)
+            stack.enter_context(observe(self))
+
+        stack.enter_context(pytest.MonkeyPatch.context()).setattr(
+            pytest.PytestPluginManager, "__init__", made
+        )
+        found = profiled(suite(), f"--plugin-profile-html={json_file}")
+    assert found.code == 0
+    assert found.report is None
+    assert not json_file.exists()
+    assert "pluginhost: this run is recorded already" in found.out
+    assert "where the time went" not in found.out

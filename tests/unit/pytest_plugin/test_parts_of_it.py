@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from pluginhost.capture import Capture
+from pluginhost.calltree import EventKind
+from pluginhost.capture import CallRecord, Capture, SeenManager, SeenPlugin, SiteRecord
+from pluginhost.histogram import DurationHistogram
 from pluginhost.pytest_plugin.asking import FILES, FLAGS, VALUES, ini_of
 from pluginhost.pytest_plugin.earlier import Imported, tree_of, with_earlier
 from pluginhost.pytest_plugin.profile import NAME
-from pluginhost.pytest_plugin.suite_capture import SuiteCapture
+from pluginhost.pytest_plugin.sections import SETTING_UP
+from pluginhost.pytest_plugin.suite_capture import FixtureSeen, SuiteCapture
+from pluginhost.pytest_plugin.suite_report import reports_of
 from pluginhost.pytest_plugin.table import TestTable
 from pluginhost.pytest_plugin.workers import hand_over, taken_from
 from pluginhost.suite import WorkerCost
@@ -65,6 +70,31 @@ def test_a_test_that_is_run_again_has_a_row_each_time() -> None:
     assert list(table.columns["self_ns"]) == [5, 5]
 
 
+def test_a_test_whose_body_ran_elsewhere_has_what_its_report_says() -> None:
+    """A fork reports how long it took; nothing was recorded of it here, and the suite says so."""
+    table = TestTable()
+    for name, seen in (("a", True), ("b", False)):
+        table.reported(report(name, "setup"))
+        if seen:
+            table.ran(5, 5, 5)
+        table.reported(report(name, "call"))
+        table.reported(report(name, "teardown"))
+    assert list(table.columns["call_ns"]) == [5, 1_000_000]
+    assert list(table.columns["self_ns"]) == [5, 0]
+    columns = {name: column.tobytes() for name, column in table.columns.items()}
+    captured = msgspec.structs.replace(
+        CAPTURED,
+        ids=("a", "b"),
+        outcomes=b"\0\0",
+        columns=columns,
+        markers=(0, 0),
+        marker_sets=((),),
+    )
+    _, suite = reports_of([captured], command=("pytest",), root=Path("/here"), exit_code=0)
+    assert len(suite.incomplete) == 1
+    assert suite.incomplete[0].startswith("1 test ran in processes")
+
+
 def test_what_another_process_has_recorded_arrives() -> None:
     """Whole, as bytes; its name is the one that its controller knows it by."""
     profile = SimpleNamespace(
@@ -95,6 +125,60 @@ def test_what_is_missing_is_named() -> None:
     assert "no room" in str(taken_from(node, None).missing)
     broken = SimpleNamespace(workeroutput={"pluginhost_profile": b"\xff"}, gateway=gateway)
     assert "not readable" in str(taken_from(broken, None).missing)
+
+
+KEY = "slow [function] conftest.py:1"
+OF_WORKERS = st.lists(
+    st.lists(st.integers(1, 10**9), min_size=1, max_size=30), min_size=1, max_size=4
+)
+
+
+def worker_with(durations_ns: list[int]) -> SuiteCapture:
+    """Return what a worker records that calls a hook of a plugin and a fixture for so long."""
+    histogram = DurationHistogram()
+    histogram.add_all(durations_ns)
+    spread = (min(durations_ns), max(durations_ns), 0, histogram.buckets())
+    count, total_ns = len(durations_ns), sum(durations_ns)
+    named = [(EventKind.HOOK_CALL, "theirs", "pytest_runtest_setup")]
+    named += [(EventKind.SECTION, "", SETTING_UP + KEY)]
+    plugin = SeenPlugin(name="theirs", registered_name="theirs", module="theirs")
+    capture = msgspec.structs.replace(
+        CAPTURE,
+        ended_ns=CAPTURE.observed_ns + 3 * total_ns,
+        calls=tuple(CallRecord(-1, *names, count, total_ns) for names in named),
+        sites=tuple(SiteRecord(*names, *spread) for names in named),
+        managers=(SeenManager(project="pytest", class_module="_pytest", plugins=(plugin,)),),
+    )
+    fixture = FixtureSeen(KEY, "slow", "function", "/here/conftest.py", "conftest", "")
+    return SuiteCapture(capture=capture, started_ns=CAPTURE.observed_ns, fixtures=(fixture,))
+
+
+@given(OF_WORKERS)
+def test_what_workers_have_counted_is_merged_exactly(per_worker: list[list[int]]) -> None:
+    """Counts add up, and the buckets of the merged histograms are those of all values together."""
+    controller = SuiteCapture(capture=CAPTURE, started_ns=0)
+    workers = []
+    for number, durations_ns in enumerate(per_worker):
+        captured = worker_with(durations_ns)
+        config = SimpleNamespace(workeroutput={})
+        hand_over(SimpleNamespace(config=config, capture=lambda c=captured: c, stop=lambda: None))
+        gateway = SimpleNamespace(id=f"gw{number}")
+        workers.append(
+            taken_from(SimpleNamespace(workeroutput=config.workeroutput, gateway=gateway), None)
+        )
+    costs, suite = reports_of(
+        [controller, *workers], command=("pytest",), root=Path("/here"), exit_code=0
+    )
+    every = [duration_ns for durations_ns in per_worker for duration_ns in durations_ns]
+    exact = DurationHistogram()
+    exact.add_all(every)
+    (fixture,) = suite.fixtures
+    assert (fixture.setups, fixture.histogram) == (len(every), exact.buckets())
+    assert (fixture.min_ns, fixture.max_ns) == (min(every), max(every))
+    (hook,) = [row for row in costs.hooks if row.plugin == "theirs"]
+    assert (hook.calls, hook.histogram) == (len(every), exact.buckets())
+    assert fixture.setup_ns == sum(every)
+    assert [worker.id for worker in suite.workers] == [f"gw{n}" for n in range(len(per_worker))]
 
 
 trees = st.recursive(
@@ -154,6 +238,13 @@ def test_who_does_not_ask_has_no_hook_called_while_tests_run() -> None:
     callers = manager.get_hookcallers(plugin)
     assert [each.name for each in callers] == ["pytest_addoption"]
     assert not manager.has_plugin(NAME)
+
+
+def test_taken_out_it_is_not_loaded() -> None:
+    """`-p no:pluginhost` before anything else leaves neither options nor fixtures."""
+    config = pytest.Config.fromdictargs({}, ["-p", "no:cacheprovider", "-p", "no:pluginhost"])
+    assert config.pluginmanager.is_blocked("pluginhost")
+    assert not any(key.startswith("plugin_profile") for key in config._parser._inidict)
 
 
 def test_the_keys_of_the_configuration_are_the_options() -> None:

@@ -150,7 +150,7 @@ def test_who_does_not_read_is_dropped(serving: Serving) -> None:
             time.sleep(0.001)
         while server.connections:
             time.sleep(0.01)
-        assert 0 < len(heard(connection)) < large
+        assert len(heard(connection)) < large
 
 
 def test_one_answer_that_takes_long_holds_up_no_refusal(serving: Serving) -> None:
