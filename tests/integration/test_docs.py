@@ -206,6 +206,7 @@ _MEASURED = (
     (r"(?<=<time>) 0(?= (?:-|\d))", " <time>"),  # CPU that is too short to tell, before the calls
     (r"(?<![\w.])\d[\d,]*(?:\.\d+)? ?(?:B|KiB|MiB|GiB|M)\b", "<size>"),
     (r"(?<![\w.])[<>]?[-+]?\d[\d,]*(?:\.\d+)? ?%", "<share>"),
+    (r"(?<=\([a-z]{10} )\d[\d.]*(?=[),…])", "<version>"),  # hypothesis'
     (r"(?<=<time>) \d+(?= <time>)", " <share>"),  # the share of the self time
     (r"(?<=<time>) -(?= |$)", " <share>"),  # CPU and memory, where they are not known
     (r"(?<=<time> <share>) -$", " <size>"),
