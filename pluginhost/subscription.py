@@ -98,6 +98,7 @@ class Subscription:
         self._queue: deque[EventBatch] = deque()
         self._in_queue = 0
         self._busy = _thread.allocate_lock()
+        self._telling: int | None = None  # the thread that logs why it is disconnected
         self._offered = 0
         self._settled = 0
         self._stuck_at = -1
@@ -173,12 +174,14 @@ class Subscription:
         return interrupt
 
     def caught_up(self, timeout_s: float) -> bool:
-        """Wait until all that was offered before is settled; return whether it is.
+        """Wait until all that was offered before is settled, and told; return whether it is settled.
 
         An observer that was waited for in vain is not waited for again until it has moved.
         """
         target, end = self._offered, time.monotonic() + timeout_s
-        while self._settled < target and self._queue and self._stuck_at != self._settled:
+        while self._telling not in (None, _thread.get_ident()) or (
+            self._settled < target and self._queue and self._stuck_at != self._settled
+        ):
             if time.monotonic() >= end:
                 self._stuck_at = self._settled
                 break
@@ -206,15 +209,19 @@ class Subscription:
             return interrupt
         except BaseException as error:
             self.error = error
+            self._telling = _thread.get_ident()
             self._bus.disconnect(self)
             self._settle(batch, failed=True)
             self.abandon()
-            warn(
-                "observer disconnected: it raised",
-                self.observer,
-                error_type=printable(type(error).__name__),
-                error=printable(error),
-            )
+            try:
+                warn(
+                    "observer disconnected: it raised",
+                    self.observer,
+                    error_type=printable(type(error).__name__),
+                    error=printable(error),
+                )
+            finally:
+                self._telling = None
         else:
             self._settle(batch, failed=False)
         return None

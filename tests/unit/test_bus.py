@@ -409,6 +409,27 @@ def test_an_application_that_configured_structlog_gets_the_warning_its_own_way(
     assert capsys.readouterr() == ("", "")
 
 
+def test_who_waits_for_a_live_observer_that_raises_finds_the_warning(
+    bus: EventBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the log takes; what became of the events is exact meanwhile."""
+    told: list[tuple[int, int]] = []
+    accounts: list[Account] = []
+
+    def slow_log(what: str, observer: object, **details: object) -> None:
+        accounts.append(subscription.account())
+        assert subscription.flush() in (True, False)  # not in its own way
+        time.sleep(0.2)
+        told.append((subscription.failed, subscription.queued))
+
+    monkeypatch.setattr(pluginhost.subscription, "warn", slow_log)
+    subscription = bus.subscribe(raising(OSError("gone")))
+    publish(bus, 1)
+    assert subscription.flush()
+    assert told == [(1, 0)]
+    assert [(account.failed, account.queued) for account in accounts] == [(1, 0)]
+
+
 class _Unspeakable(Exception):
     def __str__(self) -> str:
         raise ValueError("no words")

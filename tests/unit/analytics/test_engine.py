@@ -144,7 +144,7 @@ def test_the_json_fits_the_published_schema(busy: AnalyticsEngine) -> None:
     text = busy.export_analytics_json()
     document = json.loads(text)
     Draft202012Validator(json_schema(AnalyticsExport)).validate(document)
-    idle = ("plugin_unload", "hook_call", "hook_await", "module_import", "section")
+    idle = ("plugin_unload", "hook_call", "hook_await", "module_import", "section", "loop_block")
     happened = {"plugin_load": 1, "plugin_execute": 80, "plugin_error": 10}
     assert document["event_counts"] == dict.fromkeys(idle, 0) | happened
     again = decode(text, AnalyticsExport)
