@@ -19,7 +19,7 @@ from pluginhost.printable import printable
 TIMED_FIRST = 100
 """So many calls of a hook, from one place, are timed in any case."""
 
-TIMED_ONE_IN = 17
+TIMED_ONE_IN = 37
 """Of those that follow, one in so many; a prime, for what a program does may recur."""
 
 
