@@ -140,9 +140,10 @@ def test_idle_clients_and_few_files_do_not_keep_it_busy(folder: Path) -> None:
             address = ("127.0.0.1", served.port)
             stack.enter_context(socket.create_connection(address, timeout=60))
         assert executed(served.scrape()) == 1
-        before_s = _cpu_s(served.process.pid)
-        time.sleep(1)
-        assert _cpu_s(served.process.pid) - before_s < 0.3
+        before_s, until_s = _cpu_s(served.process.pid), time.process_time() + 1
+        while time.process_time() < until_s:
+            pass
+        assert _cpu_s(served.process.pid) - before_s < 0.5  # half of what we have done meanwhile
         assert len([*Path(f"/proc/{served.process.pid}/fd").iterdir()]) < 40
 
 
