@@ -118,11 +118,17 @@ def _in_task(places: Sequence[Place]) -> list[Place]:
     if loop < 0 or _is_own(places[-1]) or any(place.file == _MARKER for place in places):
         return []
     found = [place for place in places[loop + 1 :] if not place.file.startswith(_OWN)]
+    if found and all(map(_is_asyncios, found)):
+        return [_WAITING]  # the loop's own steps to have it go on
     return [_TASKS, *found] if found else []
 
 
 def _is_own(place: Place) -> bool:
     return place.file.startswith(_OWN) or "/pluggy/" in place.file.replace("\\", "/")
+
+
+def _is_asyncios(place: Place) -> bool:
+    return "/asyncio/" in place.file.replace("\\", "/")
 
 
 def _in_loop(place: Place) -> bool:

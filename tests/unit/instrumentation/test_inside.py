@@ -477,3 +477,16 @@ def test_joining_moves_time_and_makes_none(
 def test_stacks_without_the_mark_are_nobodys(places: list[Place]) -> None:
     """What was sampled outside of the plugin does not get into its profile."""
     assert inside(places) == []
+
+
+def test_what_the_loop_does_to_wake_a_task_is_waiting_and_no_task() -> None:
+    """A timer's callback runs in the context in which it was set: the plugin's."""
+    run = Place("_run", "/lib/asyncio/events.py", 84)
+    woken = [
+        Place("_set_result_unless_cancelled", "/lib/asyncio/futures.py", 311),
+        Place("call_soon", "/lib/asyncio/base_events.py", 780),
+    ]
+    assert inside([run, *woken], tasks=True) == [Place("(waiting)", "", 0)]
+    own = Place("work", "/plugins/mill.py", 3)
+    assert inside([run, own], tasks=True) == [Place("(tasks that it started)", "", 0), own]
+    assert inside([run, *woken]) == []
