@@ -79,18 +79,24 @@ def test_a_fork_reads_its_own_memory() -> None:
 
 
 def test_threads_beside_the_main_one_are_counted() -> None:
-    """The count moves with threads that start and end."""
-    before = readings.thread_count()
-    assert before == threading.active_count() - 1
-    stop = threading.Event()
-    threads = [threading.Thread(target=stop.wait, args=(20,)) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    assert readings.thread_count() == before + 3
-    stop.set()
-    for thread in threads:
-        thread.join()
-    assert readings.thread_count() == before
+    """The count moves with threads that start and end; in a process that has no others."""
+    code = """
+        import threading
+        from pluginhost.instrumentation import readings
+        stop = threading.Event()
+        threads = [threading.Thread(target=stop.wait, args=(20,)) for _ in range(3)]
+        found = [readings.thread_count()]
+        for thread in threads:
+            thread.start()
+        found.append(readings.thread_count())
+        stop.set()
+        for thread in threads:
+            thread.join()
+        print(*found, readings.thread_count())
+    """
+    words = [sys.executable, "-c", dedent(code)]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    assert done.stdout == "0 3 0\n"
 
 
 def test_tasks_of_the_running_loop_are_counted() -> None:
