@@ -299,7 +299,12 @@ class EventBus:
         timeout_s: float,
     ) -> None:
         """Hand over what is left; give up, and say so, after `timeout_s` seconds."""
-        self._deliver((*others, *ending))
+        started = self.clock()
+        try:
+            self._deliver((*others, *ending))
+        finally:
+            with self.lock:
+                self.drain_ns += self.clock() - started
         if threading.get_ident() in self._inside:
             return  # it cannot wait for itself: who calls that observer hands over the rest
         end = time.monotonic() + timeout_s

@@ -65,8 +65,9 @@ def test_records_and_readings_are_counted_and_multiplied(host_of: HostOf, rate: 
     assert overhead.share == overhead.total_ns / report.observed_ns
 
 
-def test_processing_is_what_observers_took(host_of: HostOf) -> None:
-    """An observer that takes its time is seen in the cost."""
+@pytest.mark.parametrize("closed", [False, True], ids=["asked while it runs", "only at the end"])
+def test_processing_is_what_observers_took(host_of: HostOf, *, closed: bool) -> None:
+    """An observer that takes its time is seen in the cost, whenever it was handed the events."""
 
     class Slow:
         def observe(self, batch: EventBatch) -> None:
@@ -77,6 +78,8 @@ def test_processing_is_what_observers_took(host_of: HostOf) -> None:
         observation.bus.subscribe(Slow(), live=False)
         host.execute("a", int)
         assert observation.profiler is not None
+        if closed:
+            observation.close()
         assert observation.profiler.report().overhead.processing_ns >= 20_000_000
 
 
