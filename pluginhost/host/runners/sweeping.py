@@ -22,6 +22,7 @@ VARIABLE = "PLUGINHOST_WORKER"
 _PROC = "/proc"
 _LONGEST_S, _LONGEST_RACE_S = 0.5, 2.0
 _PAUSE_S = 0.01
+_WATCH_S, _WATCH_PAUSE_S = 1.0, 0.05
 
 
 def marked(mark: str, most: int | None = None) -> list[int]:
@@ -50,18 +51,22 @@ def is_marked(pid: str, mark: str) -> bool:
 
 
 def kill_marked(mark: str) -> tuple[int, ...]:
-    """Kill all processes whose mark begins so; return the pids of those that do not end."""
-    before: list[int] = []
+    """Kill all processes whose mark begins so; return the pids of those that do not end.
+
+    A process that is just beginning to run another program shows no environment: nobody is taken for
+    gone who was looked for once.
+    """
+    before: list[int] | None = None
     begun, own = time.monotonic(), os.getpid()
     while True:
         # At once, not when all are found: there may be some that start others all the time.
         left = [pid for pid in _pids() if pid != own and _kill(pid, mark)]
-        if not left:
-            return ()
         same = left == before
+        if same and not left:
+            return ()
         if time.monotonic() - begun > (_LONGEST_S if same else _LONGEST_RACE_S):
             return tuple(left)
-        if same:
+        if same or not left:
             time.sleep(_PAUSE_S)
         before = left
 
@@ -169,12 +174,19 @@ def _runs(pid: int) -> bool:
 
 
 def guard(mark: str) -> None:
-    """Wait until the other end of standard input is closed, then kill all that is marked."""
+    """Wait until the other end of standard input is closed, then kill all that is marked.
+
+    For a while, since on a busy machine what had begun to run a program may be hidden for long;
+    unless the host has said goodbye, with a byte: then it has ended its workers itself.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    while os.read(0, 1):
-        pass
+    is_over = bool(os.read(0, 1))
+    begun = time.monotonic()
     kill_marked(mark)
+    while not is_over and time.monotonic() - begun < _WATCH_S:
+        time.sleep(_WATCH_PAUSE_S)
+        kill_marked(mark)
 
 
 if __name__ == "__main__":

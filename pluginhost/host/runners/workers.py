@@ -102,10 +102,10 @@ class Workers:
 
 
 def _end(guard: subprocess.Popen[bytes]) -> None:
-    """Close its standard input, upon which it looks once more, and ends."""
+    """Say goodbye to it, upon which it looks once more, and ends."""
     if guard.stdin is not None:
-        with suppress(OSError):
-            guard.stdin.close()
+        with suppress(OSError), guard.stdin:
+            guard.stdin.write(b".")
     try:
         guard.wait(_GUARD_S)
     except subprocess.TimeoutExpired:
