@@ -14,16 +14,17 @@ import pytest
 if TYPE_CHECKING:
     from pluginhost.pytest_plugin.tested import TestedHosts
 
-_KEYS = "json html speedscope markdown save baseline fail_over memory imports"
-_FLAGS = "wall_only junit"
+_FILES_AND_VALUES = "json html speedscope markdown save baseline fail-over memory imports"
+_FLAGS = "wall-only junit"
 
 
 def pytest_addoption(parser: "pytest.Parser", pluginmanager: "pytest.PytestPluginManager") -> None:
     """Add the options; where they are used, begin to record at once, before others are imported."""
-    for name in _KEYS.split():
-        parser.addini(f"plugin_profile_{name}", f"see --plugin-profile-{name}")
+    for name in _FILES_AND_VALUES.split():
+        parser.addini(f"plugin_profile_{name.replace('-', '_')}", f"see --plugin-profile-{name}")
     for name in _FLAGS.split():
-        parser.addini(f"plugin_profile_{name}", f"see --plugin-profile-{name}", "bool", False)
+        key = f"plugin_profile_{name.replace('-', '_')}"
+        parser.addini(key, f"see --plugin-profile-{name}", "bool", False)
     parser.addini("plugin_profile", "see --plugin-profile", "bool", False)
     config: Any = pluginmanager.get_plugin("pytestconfig")
     words = [*os.environ.get("PYTEST_ADDOPTS", "").split(), *config.getini("addopts")]

@@ -252,3 +252,5 @@ def test_the_keys_of_the_configuration_are_the_options() -> None:
     keys = {"plugin_profile", *map(ini_of, (*FILES, *VALUES, *FLAGS))}
     config = pytest.Config.fromdictargs({}, ["-p", "no:cacheprovider"])
     assert {key for key in config._parser._inidict if key.startswith("plugin_profile")} == keys
+    helps = {key: config._parser._inidict[key][0] for key in keys}
+    assert helps == {key: f"see --{key.replace('_', '-')}" for key in keys}
