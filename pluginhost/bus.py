@@ -167,18 +167,30 @@ class EventBus:
         """Hand over all that was recorded before the call; what a reader calls.
 
         Live observers are not waited for: `Subscription.flush` does that. Another thread that is
-        calling an observer is, for `PATIENCE_S` seconds at most. Within an observer it does nothing.
+        calling an observer is, for `PATIENCE_S` seconds at most. Within an observer it does nothing,
+        nor where a signal handler has interrupted what the other thread needs to go on.
         """
-        if threading.get_ident() in self._inside:
+        if not self._may_wait():
             return
         self._sweep()
         for subscription in self.subscriptions:
             if not subscription.live:
                 subscription.caught_up(PATIENCE_S)
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Flush, then have this thread wait for no observer: it reads under the lock of one.
+
+        Whatever interrupts the reading, a signal handler for instance, and reads too, gets what
+        was delivered before: a delivery that another thread is about may need that lock.
+        """
+        self.flush()
+        with self._inside_observers():
+            yield
+
     def serve(self, subscription: Subscription, timeout_s: float) -> bool:
         """Hand over to one observer what was published so far; return whether it was in time."""
-        if threading.get_ident() in self._inside:
+        if not self._may_wait():
             return False
         self._sweep()
         return subscription.caught_up(timeout_s)
@@ -223,6 +235,11 @@ class EventBus:
         self.subscriptions = tuple(stay)
 
     # The rest is how
+
+    def _may_wait(self) -> bool:
+        """Whether no frame of this thread holds up those who would be waited for."""
+        interrupted: bool = self.lock._is_owned()  # type: ignore[attr-defined]  # as Condition does
+        return not interrupted and threading.get_ident() not in self._inside
 
     def _cut(self, length: int) -> EventBatch | None:
         """Take records out of the journal and into every queue; with the lock held."""

@@ -95,10 +95,10 @@ class Observation:
         with ExitStack() as undo:
             undo.callback(watched.close)
             if profiler is not None:
-                profiler.connect(self.bus.flush, watched.overhead)
+                profiler.connect(self.bus.reading, watched.overhead)
                 undo.callback(profiler.disconnect)
             if analytics is not None:
-                analytics.connect(self.bus.flush)
+                analytics.connect(self.bus.reading)
                 undo.callback(analytics.disconnect)
             for part in (profiler, analytics):
                 if part is not None:

@@ -6,7 +6,8 @@ import threading
 import time
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from pluginhost.analytics.by_hand import detail_of, in_order_of_ends
@@ -46,7 +47,7 @@ class AnalyticsEngine:
         self.max_events = max_events
         self._wall_clock = wall_clock
         self._lock = threading.RLock()
-        self._refresh: Callable[[], None] = _nothing_pending
+        self._reading: Callable[[], AbstractContextManager[None]] = nullcontext
         self._pending: list[Any] = []
         self._windows: deque[AnalyticsWindow] = deque(maxlen=WINDOWS_KEPT)
         self._reset()
@@ -65,22 +66,22 @@ class AnalyticsEngine:
 
     # Events in
 
-    def connect(self, refresh: Callable[[], None]) -> None:
-        """Have `refresh()` deliver what is pending before anything is read.
+    def connect(self, reading: Callable[[], AbstractContextManager[None]]) -> None:
+        """Have whatever is read here be read within `reading()`, which delivers what is pending.
 
         Raises `InvalidValueError` while another observation has it.
         """
-        if self._refresh is not _nothing_pending:
+        if self._reading is not nullcontext:
             raise InvalidValueError(
                 "this analytics engine is part of another observation",
                 remedy="give each observation one of its own, or close the other first",
             )
-        self._refresh = refresh
+        self._reading = reading
         self._ended_ns = None
 
     def disconnect(self) -> None:
         """Let go of what `connect` was given; uptime is counted until now."""
-        self._refresh = _nothing_pending
+        self._reading = nullcontext
         self._ended_ns = self._wall_clock()
 
     def after_fork(self) -> None:
@@ -269,11 +270,12 @@ class AnalyticsEngine:
 
     # The rest is how
 
-    def _read(self) -> threading.RLock:
-        """Have the bus deliver, then return the lock: never while it is held, the bus has its own."""
-        self._refresh()
-        self._take_pending()
-        return self._lock
+    @contextmanager
+    def _read(self) -> Iterator[None]:
+        """Have the bus deliver, then hold the lock: not before, for the bus has its own."""
+        with self._reading(), self._lock:
+            self._take_pending()
+            yield
 
     def _take_pending(self) -> None:
         """Take what was recorded by hand since the last time."""
@@ -380,10 +382,6 @@ class AnalyticsEngine:
         else:
             values = [float(s.is_error) for _, s in latest]
         return trend_of(values, plugin_id=plugin_id, metric=metric)
-
-
-def _nothing_pending() -> None:
-    """Stand in for a bus that is not there."""
 
 
 def _epoch_ns(value: float, what: str) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from msgspec.structs import replace
 
@@ -69,7 +70,7 @@ class Profiler:
         self._clock = clock
         self._epoch_offset_ns = wall_clock() - clock()
         self._lock = threading.RLock()
-        self._refresh: Callable[[], None] = _nothing_pending
+        self._reading: Callable[[], AbstractContextManager[None]] = nullcontext
         self._overhead: Callable[[int], Overhead] = self._own_overhead
         self._reset()
 
@@ -86,30 +87,32 @@ class Profiler:
     # Events in
 
     def connect(
-        self, refresh: Callable[[], None], overhead: Callable[[int], Overhead] | None = None
+        self,
+        reading: Callable[[], AbstractContextManager[None]],
+        overhead: Callable[[int], Overhead] | None = None,
     ) -> None:
-        """Have `refresh()` deliver what is pending before anything is read.
+        """Have whatever is read here be read within `reading()`, which delivers what is pending.
 
         `overhead(observed_ns)` says what all the measuring cost; without it, a report knows only
         of this profiler's own part. If nothing was recorded yet, what is observed begins now.
         Raises `InvalidValueError` while another observation has it.
         """
-        if self._refresh is not _nothing_pending:
+        if self._reading is not nullcontext:
             raise InvalidValueError(
                 "this profiler is part of another observation",
                 remedy="give each observation one of its own, or close the other first",
             )
         if not self._profiles:
             self._started_ns = self._clock()
-        self._refresh = refresh
+        self._reading = reading
         self._overhead = overhead or self._own_overhead
         self._before = None
         self._ended_ns = None
 
     def disconnect(self) -> None:
-        """Let go of `refresh`; what is observed ends now."""
+        """Let go of what `connect` was given; what is observed ends now."""
         self._ended_ns = self._clock()
-        self._refresh = _nothing_pending
+        self._reading = nullcontext
 
     def after_fork(self) -> None:
         """Begin anew in a child process: nothing has happened there yet."""
@@ -257,10 +260,11 @@ class Profiler:
 
     # The rest is how
 
-    def _read(self) -> threading.RLock:
-        """Have the bus deliver, then return the lock: never while it is held, the bus has its own."""
-        self._refresh()
-        return self._lock
+    @contextmanager
+    def _read(self) -> Iterator[None]:
+        """Have the bus deliver, then hold the lock: not before, for the bus has its own."""
+        with self._reading(), self._lock:
+            yield
 
     def _rows(self) -> tuple[AggregateMetrics, ...]:
         known = self._calls.of_executions()
@@ -303,10 +307,6 @@ class Profiler:
             processing_ns=self._processing_ns,
             share=self._processing_ns / observed_ns if observed_ns else None,
         )
-
-
-def _nothing_pending() -> None:
-    """Stand in for a bus that is not there."""
 
 
 def _since(before: Overhead | None, now: Overhead, observed_ns: int) -> Overhead:

@@ -221,7 +221,7 @@ def _lsp() -> Application:
     opened = document | {"languageId": "python", "version": 1, "text": text}
     place = {"textDocument": document, "position": {"line": 3, "character": 6}}
     asked = {"textDocument": document, "options": {"tabSize": 4, "insertSpaces": True}}
-    begin = {"processId": None, "rootUri": "file:///", "capabilities": {}}
+    begin: dict[str, object] = {"processId": None, "rootUri": "file:///", "capabilities": {}}
     return Application(
         words=("pylsp",),
         project="pylsp",

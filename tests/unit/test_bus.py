@@ -164,6 +164,61 @@ def test_an_observer_may_read_the_bus_while_it_is_told() -> None:
     assert recorder.starts == other.starts == list(range(7))
 
 
+def test_what_interrupts_a_reader_does_not_wait_for_who_needs_the_readers_lock(
+    bus: EventBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal handler that reads, for instance, while another thread delivers: no deadlock."""
+    monkeypatch.setattr(pluginhost.bus, "PATIENCE_S", LONG_S)
+    lock, told = threading.RLock(), threading.Event()
+
+    def take(_batch: EventBatch) -> None:
+        told.set()
+        with lock:
+            pass
+
+    taking = bus.subscribe(Recorder(take), live=False)
+    deliverer = threading.Thread(target=bus.flush)
+    with bus.reading(), lock:
+        publish(bus, 1)
+        deliverer.start()
+        assert told.wait(LONG_S)
+        _assert_nobody_is_waited_for(bus, taking)
+    deliverer.join(LONG_S)
+    bus.flush()
+    assert taking.delivered == 1
+
+
+def test_what_interrupts_the_bus_does_not_wait_for_who_needs_its_lock(
+    bus: EventBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same where a thread is interrupted that holds the lock of the bus itself."""
+    monkeypatch.setattr(pluginhost.bus, "PATIENCE_S", LONG_S)
+    told, gate = threading.Event(), threading.Event()
+
+    def take(_batch: EventBatch) -> None:
+        told.set()
+        gate.wait(LONG_S)
+
+    taking = bus.subscribe(Recorder(take), live=False)
+    publish(bus, 1)
+    deliverer = threading.Thread(target=bus.flush)
+    deliverer.start()
+    assert told.wait(LONG_S)
+    with bus.lock:
+        gate.set()  # now it needs the lock, to say that it is done
+        _assert_nobody_is_waited_for(bus, taking)
+    deliverer.join(LONG_S)
+    assert taking.delivered == 1
+
+
+def _assert_nobody_is_waited_for(bus: EventBus, subscription: Subscription) -> None:
+    started = time.monotonic()
+    bus.flush()
+    assert not subscription.flush(LONG_S)
+    assert time.monotonic() - started < LONG_S / 2
+    assert subscription.queued == 1
+
+
 def test_the_meter_is_told_of_every_batch_and_keeps_no_source_going(bus: EventBus) -> None:
     """It hears how many ns each delivery took, but it is no observer."""
     told: list[tuple[int, int]] = []
