@@ -7,7 +7,7 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Protocol
@@ -42,6 +42,7 @@ CPU_GAP_NS = 100_000
 """How often at most the CPU clock is read, unless wanted otherwise."""
 
 _TICK_NS = 5_000_000  # how often at most it is looked whether to add up, without a CPU clock
+_LONGEST_NAME = 500  # of a module
 _CAPACITY = 10_000  # records between two rounds of adding up; about 1 MB
 
 
@@ -68,8 +69,8 @@ class Recorder:
     `bus` are told of every call in order; without, calls are only added up, which costs less.
     `cpu_gap_ns` is how often at most the CPU clock is read (see `ThreadCpu`; None: never), `imports`
     whether they are recorded. `begun_ns` and `spawned_ns` are what `Capture` says of them.
-    With `sparing`, the application's own implementations are not all timed where calls are many (see
-    `Sparer`); with `fixtures`, those of pytest's plugins are calls as well. `drained` is called now
+    With `sparing`, the application's own implementations, of all hooks or of those it names, are not
+    all timed where calls are many (see `Sparer`); with `fixtures`, those of pytest's plugins are calls as well. `drained` is called now
     and then after calls were added up, in time that counts as measuring.
     After `close()` nothing of it is left in the managers or in Python's import machinery.
     """
@@ -83,7 +84,7 @@ class Recorder:
         begun_ns: int | None = None,
         spawned_ns: int | None = None,
         drained: Callable[[], None] | None = None,
-        sparing: bool = False,
+        sparing: bool | Collection[str] = False,
         fixtures: bool = False,
     ) -> None:
         self.bus = EventBus(capacity=_CAPACITY, drain_chunk=_CAPACITY)
@@ -138,10 +139,12 @@ class Recorder:
         manager: pluggy.PluginManager,
         *,
         through: Callable[[Timed], Timed] = lambda timed: timed,
+        like_own: Collection[str] = (),
     ) -> None:
         """Record every implementation's calls in `manager`, whenever it is registered.
 
-        `through` is given what times an implementation, and returns what is to do so.
+        `through` is given what times an implementation, and returns what is to do so. The plugins
+        named `like_own` are spared as the application's own implementations are.
         """
         if self._calibrating or any(known.manager() is manager for known in self._watched):
             return
@@ -150,7 +153,13 @@ class Recorder:
         timer = CallTimer(self.nesting, name_of=watched.name_of)
         sparer = None
         if self._sparing:
-            sparer = Sparer(self.nesting, watched.is_own, watched.name_of)
+            spares = None if self._sparing is True else self._sparing
+            sparer = Sparer(
+                self.nesting,
+                lambda impl: impl.plugin_name in like_own or watched.is_own(impl),
+                watched.name_of,
+                spares,
+            )
             self._sparers.append(sparer)
         if self._fixtures is not None:
             self._fixtures.watch(manager)
@@ -167,6 +176,12 @@ class Recorder:
             manager = watched.manager()
             if manager is not None:
                 yield manager
+
+    @property
+    def added(self) -> int:
+        """How many calls were added up so far; what came since is in the journals of their paths."""
+        adding = self._adding
+        return adding.records + adding.dropped if adding is not None else 0
 
     def total_ns(self, path: CallPath) -> int:
         """Return the time of all calls of one path that have ended."""
@@ -189,7 +204,7 @@ class Recorder:
 
             # With a manager of its own, which a launcher would have us watch:
             self._calibrating = True
-            self._costs_ns = call_costs_ns(cpu=self._has_cpu)
+            self._costs_ns = call_costs_ns(cpu=self._has_cpu, sparing=bool(self._sparing))
             self._calibrating = False
         inner_ns, outer_ns, spared_ns, import_ns = self._costs_ns
         return Capture(
@@ -289,6 +304,8 @@ def _module_files() -> dict[str, str]:
     files = (
         (name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items())
     )
-    return {
-        printable(name, 500): printable(file, 1000) for name, file in files if isinstance(file, str)
-    }
+    found = {name: file for name, file in files if isinstance(file, str)}
+    texts = (*found, *found.values())
+    if all(map(str.isprintable, texts)) and max(map(len, texts), default=0) < _LONGEST_NAME:
+        return found  # as always
+    return {printable(name, _LONGEST_NAME): printable(file, 1000) for name, file in found.items()}

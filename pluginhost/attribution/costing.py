@@ -51,13 +51,16 @@ def costs_of(
     folder: str | None = None,
     parted: Parted | None = None,
     unasked: frozenset[str] = frozenset(),
+    least_share: float = 0.0,
 ) -> CostReport:
     """Return what the plugins cost in the program that left `captures[0]`, and in its children.
 
     `started_ns` and `exited_ns` are the launcher's readings around the program; without them the
     whole is what was observed. Names of files are shown relative to `folder`, by default the
     current one. `parted` are the captures, if they were taken apart already.
-    What running without one of `unasked` would save is not worked out.
+    What running without one of `unasked` would save is not worked out. Where a plugin's imports took
+    less than `least_share` of the whole, all of them are taken for saved: to find out which others
+    would need takes longer.
     """
     managers, installed, owners, parts = parted or parted_of(captures, folder=folder)
     recorded = list(zip(captures, parts, strict=True))
@@ -65,7 +68,9 @@ def costs_of(
     spans = _spans(captures, started_ns, exited_ns)
     wall_ns = sum(end - start for start, end in spans)
     hooks = hook_costs(captures, nodes)
-    plugins = _plugins(owners, nodes, _import_savings(captures, nodes, owners, unasked), wall_ns)
+    least_ns = round(least_share * wall_ns)
+    savings = _import_savings(captures, nodes, owners, unasked, least_ns)
+    plugins = _plugins(owners, nodes, savings, wall_ns)
     launched = captures[0].spawned_ns is not None or started_ns is not None
     measuring = MeasuringCost(
         setup_ns=_setup_ns(captures, launched=launched),
@@ -269,6 +274,7 @@ def _import_savings(
     nodes: Sequence[Node],
     owners: Owners,
     unasked: frozenset[str],
+    least_ns: int,
 ) -> dict[str, tuple[int, dict[str, str]]]:
     """Return for each unit what of its imports would be saved, and by whom modules are kept."""
     paid: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -277,14 +283,17 @@ def _import_savings(
             continue
         if _is_import(node) and node.apart is None:
             paid[node.unit][node.record.hook] += node.self_ns
-    if not paid:
-        return {name: (0, {}) for name in owners.units if name not in unasked}
-    files = {name: file for capture in captures for name, file in capture.modules.items()}
-    graph = ImportGraph(files, {name for modules in paid.values() for name in modules})
     found: dict[str, tuple[int, dict[str, str]]] = {
         name: (0, {}) for name in owners.units if name not in unasked
     }
-    for unit, modules in paid.items():
+    found |= {unit: (modules.total(), {}) for unit, modules in paid.items()}
+    looked_at = [unit for unit in paid if found[unit][0] >= least_ns]
+    if not looked_at:
+        return found
+    files = {name: file for capture in captures for name, file in capture.modules.items()}
+    graph = ImportGraph(files, {name for unit in looked_at for name in paid[unit]})
+    for unit in looked_at:
+        modules = paid[unit]
         others = {name for other in paid.keys() - {unit} for name in paid[other]} - modules.keys()
         others |= owners.modules_of_others(unit)
         kept = graph.kept({name for name in modules if name in files}, others)
@@ -301,7 +310,9 @@ def _notes(
     if launched:
         notes.append("modules that the measuring itself needs are part of its own cost")
     if any(row.untimed for row in hooks):
-        notes.append(f"of many calls within {name} itself only some are timed: --hooks times all")
+        notes.append(
+            f"of many calls within {name} itself only some are timed: their rows are estimates"
+        )
     cut = sum(capture.cut_paths for capture in captures)
     if cut:
         notes.append(f"call paths too deep or too many to keep their callers: {cut:,}")

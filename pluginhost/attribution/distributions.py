@@ -38,7 +38,7 @@ class Distributions:
         self._by_package: dict[str, str] = {}
         self._packages: defaultdict[str, set[str]] = defaultdict(set)
         self._installed: dict[str, Installed] = {}
-        self._requirers: defaultdict[str, list[str]] | None = None
+        self._lines: defaultdict[str, list[tuple[str, str]]] | None = None
         self._known: dict[str, tuple[Distribution, _Headers]] = {}
         for distribution in distributions(path=list(searched)):
             with suppress(Exception):  # whatever lies on the disk
@@ -64,12 +64,16 @@ class Distributions:
 
     def requirers(self, name: str) -> tuple[str, ...]:
         """Return the names of the distributions that always require the one of this name."""
-        if self._requirers is None:
-            self._requirers = defaultdict(list)
+        if self._lines is None:
+            self._lines = defaultdict(list)
             for _, headers in self._known.values():
-                for required in _required(headers):
-                    self._requirers[required].append(printable(headers.name))
-        return tuple(sorted(self._requirers[_canonical(name)]))
+                for line in headers.requires:
+                    required = _REQUIRED_NAME.match(line)
+                    if required is not None:
+                        key = _canonical(required[0].strip())
+                        self._lines[key].append((headers.name, line))
+        lines = self._lines[_canonical(name)]
+        return tuple(sorted({printable(by) for by, line in lines if _applies(line)}))
 
     def of_module(self, module: str) -> Installed | None:
         """Return the distribution that has the top-level package of `module`."""
@@ -103,16 +107,10 @@ def _headers(distribution: Distribution) -> _Headers:
     return _Headers(metadata["Name"], metadata["Version"], requires)
 
 
-def _required(headers: _Headers) -> Iterable[str]:
-    """Yield what a distribution always requires: nothing that only an extra does."""
-    for line in headers.requires:
-        name = _REQUIRED_NAME.match(line)
-        if name is not None and (";" not in line or _applies(line)):
-            yield _canonical(name[0].strip())
-
-
 def _applies(line: str) -> bool:
-    """Whether a requirement with a condition holds here, without any extra."""
+    """Whether a requirement holds here, without any extra."""
+    if ";" not in line:
+        return True
     if " or " not in line and _ONLY_WITH_EXTRA.search(line):
         return False
     from packaging.requirements import InvalidRequirement, Requirement  # it takes a while

@@ -16,7 +16,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
-from glob import escape
 from importlib.util import MAGIC_NUMBER, cache_from_source, resolve_name
 from inspect import CO_OPTIMIZED
 from pathlib import Path
@@ -205,5 +204,15 @@ def _compiled(file: str) -> Path | None:
         path = Path(cache_from_source(file))
         if path.exists():
             return path
-        return next(path.parent.glob(f"{escape(path.stem)}-pytest-*.pyc"), None)  # rewritten
+        rewritten = _rewritten(str(path.parent)).get(path.stem)
+        return path.with_name(rewritten) if rewritten is not None else None
     return None
+
+
+@lru_cache(_KEPT)
+def _rewritten(folder: str) -> dict[str, str]:
+    """Return the names of files in a folder of compiled code that pytest has made, by their stems."""
+    with suppress(OSError):
+        names = [name for name in os.listdir(folder) if "-pytest-" in name]  # noqa: PTH208  # quick
+        return {name.partition("-pytest-")[0]: name for name in names}
+    return {}

@@ -21,56 +21,79 @@ from pluginhost.instrumentation.readings import ThreadCpu
 from pluginhost.instrumentation.sparing import TIMED_FIRST, TIMED_ONE_IN, Sparer
 from pluginhost.instrumentation.tap import HookTapSource
 
-_CALLS = 200
+_CALLS = 50
 _ROUNDS = 5
 
 
-def call_costs_ns(*, cpu: bool) -> tuple[float, float, float, float]:
+def call_costs_ns(*, cpu: bool, sparing: bool) -> tuple[float, float, float, float]:
     """Return what recording adds to a hook call itself, to its caller, and to an importer.
 
     In ns: the median duration on record of an implementation that does nothing; the rest of what
     it costs to record it, from rounds of calls with and without the tap, in turn; what a hook call
-    costs its caller that times none (see `Sparer`); and what it takes to record an import.
+    costs its caller that times none (see `Sparer`; 0.0 if not `sparing`); and what it takes to
+    record an import.
     """
-    clock = perf_counter_ns
     manager, hook = _one_implementation()
     tree = CallTree(thread_id=get_ident(), journal_of=lambda _path: [])
-    thread = ThreadCpu(clock) if cpu else ThreadCpu(clock, thread_cpu=clock)
-    nesting = ThreadNesting(tree, clock, thread)
+    thread = ThreadCpu(perf_counter_ns) if cpu else _no_thread_cpu()
+    nesting = ThreadNesting(tree, perf_counter_ns, thread)
     timed = CallTimer(nesting).timed
     sparer = Sparer(nesting, lambda _impl: True, lambda impl: impl.plugin_name)
     outside = nesting.enter(sparer.own_site("calibration", "caller"))
-    taps = None, HookTapSource(manager, timed), HookTapSource(manager, timed, sparer)
-    spent: tuple[list[int], ...] = [], [], []
+    tap, sparing_tap = HookTapSource(manager, timed), HookTapSource(manager, timed, sparer)
+    bare: list[float] = []
+    with_tap: list[float] = []
+    spared: list[float] = []
     inner: list[int] = []
     for _ in range(_ROUNDS):
-        for tap, times in zip(taps, spent, strict=True):
-            if tap is not None:
-                tap.start()
-            for _ in repeat(None, TIMED_FIRST + 1 if tap is taps[2] else 1):
-                hook()
-            for path in tree.grown:
-                path.journal.clear()
-            started = clock()
-            for _ in repeat(None, _CALLS):
-                hook()
-            times.append(clock() - started)
-            if tap is not None:
-                tap.stop()
-            for path in tree.grown:
-                inner += path.journal[0::2] if tap is taps[1] else []
-                path.journal.clear()
-    bare_ns, timed_ns, spared_ns = (min(times) / _CALLS for times in spent)
-    added_ns = max(0.0, timed_ns - bare_ns)
-    inner_ns = min(float(sorted(inner)[(len(inner) - 1) // 2]), added_ns)
+        bare.append(_call_ns(hook))
+        tap.start()
+        with_tap.append(_call_ns(hook))
+        tap.stop()
+        inner += _records(tree)
+        if sparing:
+            sparing_tap.start()
+            spared.append(_call_ns(hook, before=TIMED_FIRST))
+            sparing_tap.stop()
+            _records(tree)
     nesting.leave(outside)
-    spared_ns = max(0.0, spared_ns - bare_ns - added_ns / TIMED_ONE_IN) / (1 - 1 / TIMED_ONE_IN)
-    importing = ImportTimer(nesting)
-    started = clock()
+    added_ns = max(0.0, min(with_tap) - min(bare))
+    inner_ns = min(float(sorted(inner)[(len(inner) - 1) // 2]), added_ns)
+    spared_ns = 0.0
+    if sparing:
+        left_ns = min(spared) - min(bare) - added_ns / TIMED_ONE_IN
+        spared_ns = max(0.0, left_ns) / (1 - 1 / TIMED_ONE_IN)
+    return inner_ns, added_ns - inner_ns, spared_ns, _import_ns(ImportTimer(nesting))
+
+
+def _no_thread_cpu() -> ThreadCpu:
+    return ThreadCpu(perf_counter_ns, thread_cpu=perf_counter_ns)
+
+
+def _call_ns(hook: Callable[[], object], before: int = 0) -> float:
+    """Return what a hook call takes, after so many and one more."""
+    for _ in repeat(None, before + 1):
+        hook()
+    started = perf_counter_ns()
+    for _ in repeat(None, _CALLS):
+        hook()
+    return (perf_counter_ns() - started) / _CALLS
+
+
+def _records(tree: CallTree) -> list[int]:
+    """Return the durations on record of the latest calls, and forget them."""
+    found: list[int] = []
+    for path in tree.grown:
+        found += path.journal[0::2][-_CALLS:]
+        path.journal.clear()
+    return found
+
+
+def _import_ns(importing: ImportTimer) -> float:
+    started = perf_counter_ns()
     for _ in repeat(None, _CALLS):
         importing.leave(importing.enter("calibration"))
-    import_ns = (clock() - started) / _CALLS
-    return inner_ns, added_ns - inner_ns, spared_ns, import_ns
+    return (perf_counter_ns() - started) / _CALLS
 
 
 def _one_implementation() -> tuple[pluggy.PluginManager, Callable[[], object]]:

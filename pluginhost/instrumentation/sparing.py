@@ -8,7 +8,7 @@ is the application as well, no row of any plugin is the worse for it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import pluggy
 
@@ -26,8 +26,8 @@ TIMED_ONE_IN = 37
 class Sparer:
     """Says what need not be timed in most hook calls that the application makes on its own behalf.
 
-    That is what is its own too, and calls no hooks itself. `is_own` tells its implementations,
-    `name_of` is that of the `CallTimer`.
+    That is what is its own too, calls no hooks itself, and is of a hook that `spares` names (None:
+    any). `is_own` tells its implementations, `name_of` is that of the `CallTimer`.
     """
 
     def __init__(
@@ -35,8 +35,10 @@ class Sparer:
         nesting: ThreadNesting,
         is_own: Callable[[pluggy.HookImpl], bool],
         name_of: Callable[[pluggy.HookImpl], str],
+        spares: Collection[str] | None = None,
     ) -> None:
         self.here = nesting.here
+        self._spares = spares
         self._tree = nesting.tree
         self._is_own = is_own
         self._name_of = name_of
@@ -45,7 +47,7 @@ class Sparer:
     def spared(self, hook: str, implementations: Sequence[pluggy.HookImpl]) -> SparedCalls | None:
         """Return what is to count the calls of these; None if none of them is the application's."""
         sites = [self._sites(impl, hook) if self._is_own(impl) else () for impl in implementations]
-        if not any(sites):
+        if not any(sites) or (self._spares is not None and hook not in self._spares):
             return None
         found = SparedCalls(self, implementations, sites)
         self._counted.append(found)
@@ -96,20 +98,18 @@ class SparedCalls:
         """The sites of what is not timed, once some calls have passed it over."""
         self._registered = implementations
         self._sites = sites
-        self._partly: list[pluggy.HookImpl] | None = None
+        self.partly: list[pluggy.HookImpl] = []
+        """What is called then, see `partly_timed`."""
 
     def partly_timed(self, timed: list[pluggy.HookImpl]) -> list[pluggy.HookImpl]:
         """Return what is to be called: as registered what is left out, else of the `timed`."""
-        if self._partly is None:
-            out = [
-                bool(sites) and not any(site.contains for site in sites) for sites in self._sites
-            ]
-            rows = zip(self._registered, timed, out, strict=True)
-            self._partly = [impl if left else mine for impl, mine, left in rows]
-            self.left_out = tuple(
-                site for sites, left in zip(self._sites, out, strict=True) if left for site in sites
-            )
-        return self._partly
+        out = [bool(sites) and not any(site.contains for site in sites) for sites in self._sites]
+        rows = zip(self._registered, timed, out, strict=True)
+        self.left_out = tuple(
+            site for sites, left in zip(self._sites, out, strict=True) if left for site in sites
+        )
+        self.partly = [impl if left else mine for impl, mine, left in rows]
+        return self.partly
 
 
 def _passed_over(calls: int) -> int:

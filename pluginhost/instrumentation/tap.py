@@ -29,6 +29,7 @@ Timed = Callable[[pluggy.HookImpl, str], Callable[..., Any]]
 
 _KEPT = 8  # lists of implementations kept for one hook: subset callers of one take turns
 _ATTACHING = threading.Lock()
+_TAP = "_pluginhost_tap"
 
 
 class HookTapSource:
@@ -90,6 +91,9 @@ class _Prepared:
         self.spared = spared
 
 
+_NOTHING = _Prepared((), [], None)
+
+
 class Tap:
     """Stands between one manager and its calls, for any number of observations.
 
@@ -110,10 +114,10 @@ class Tap:
     @staticmethod
     def of(manager: Any) -> Tap:
         """Return the tap on top of `manager`, put there if there is none."""
-        top = getattr(manager._inner_hookexec, "__self__", None)
-        if not isinstance(top, Tap):
+        top = _tap_in(manager._inner_hookexec)
+        if top is None:
             top = Tap(manager)
-            manager._inner_hookexec = top._execute
+            manager._inner_hookexec = top._executing()
         return top
 
     def add(self, timed: Timed, sparer: Sparer | None = None) -> None:
@@ -131,10 +135,10 @@ class Tap:
         self._timers = tuple(self._timers[n] for n in left)
         self._sparers = tuple(self._sparers[n] for n in left)
         self._latest, self._prepared = {}, {}
-        top = getattr(self._manager._inner_hookexec, "__self__", None)
-        while isinstance(top, Tap) and not top._timers:
+        top = _tap_in(self._manager._inner_hookexec)
+        while top is not None and not top._timers:
             self._manager._inner_hookexec = top._below
-            top = getattr(top._below, "__self__", None)
+            top = _tap_in(top._below)
 
     def forget(self, plugin_id: str) -> None:
         """Keep nothing of one plugin's implementations."""
@@ -146,27 +150,37 @@ class Tap:
                 if all(impl.plugin_name != plugin_id for impl in kept.registered)
             ]
 
-    def _execute(
-        self,
-        hook: str,
-        implementations: Sequence[pluggy.HookImpl],
-        kwargs: Mapping[str, object],
-        firstresult: bool,
-    ) -> object:
-        __tracebackhide__ = True
-        latest = self._latest.get(hook)
-        if latest is None or latest.registered != implementations:  # by identity of each element
-            if not self._timers:
-                return self._below(hook, implementations, kwargs, firstresult)
-            latest = self._latest_of(hook, implementations)
-        spared = latest.spared
-        if spared is not None:
-            caller = spared.here.state[PATH]
-            if caller.own:
-                spared.calls[caller] = calls = spared.calls.get(caller, 0) + 1
-                if calls > TIMED_FIRST and calls % TIMED_ONE_IN:
-                    return self._below(hook, spared.partly_timed(latest.timed), kwargs, firstresult)
-        return self._below(hook, latest.timed, kwargs, firstresult)
+    def _executing(self) -> Hookexec:
+        """Return what the manager calls: a closure, for it runs around every call of every hook."""
+        tap, below, nothing = self, self._below, _NOTHING
+
+        def execute(
+            hook: str,
+            implementations: Sequence[pluggy.HookImpl],
+            kwargs: Mapping[str, object],
+            firstresult: bool,
+        ) -> object:
+            __tracebackhide__ = True
+            try:
+                latest = tap._latest[hook]
+            except KeyError:
+                latest = nothing
+            if latest.registered != implementations:  # by identity of each element
+                if not tap._timers:
+                    return below(hook, implementations, kwargs, firstresult)
+                latest = tap._latest_of(hook, implementations)
+            spared = latest.spared
+            if spared is not None:
+                caller = spared.here.state[PATH]
+                if caller.own:
+                    spared.calls[caller] = calls = spared.calls.get(caller, 0) + 1
+                    if calls > TIMED_FIRST and calls % TIMED_ONE_IN:
+                        partly = spared.partly or spared.partly_timed(latest.timed)
+                        return below(hook, partly, kwargs, firstresult)
+            return below(hook, latest.timed, kwargs, firstresult)
+
+        vars(execute)[_TAP] = self
+        return execute
 
     def _latest_of(self, hook: str, implementations: Sequence[pluggy.HookImpl]) -> _Prepared:
         """Return what is prepared of implementations that are not those of the latest call."""
@@ -203,5 +217,10 @@ class Tap:
 
 def is_tapped(manager: pluggy.PluginManager) -> bool:
     """Whether somebody times the calls of `manager` already."""
-    top = getattr(manager._inner_hookexec, "__self__", None)
-    return isinstance(top, Tap) and bool(top._timers)
+    top = _tap_in(manager._inner_hookexec)
+    return top is not None and bool(top._timers)
+
+
+def _tap_in(execute: Hookexec) -> Tap | None:
+    """Return the tap that is there if `execute` is one's."""
+    return getattr(execute, _TAP, None)

@@ -64,6 +64,7 @@ class WatchedManager:
                 )
             else:
                 self._note(registered_name, plugin, distributions.get(id(plugin)))
+        names: dict[int, str] = {}
         for hook, caller in list(vars(manager.hook).items()):
             if not isinstance(caller, pluggy.HookCaller):
                 continue
@@ -72,9 +73,11 @@ class WatchedManager:
             for impl in caller.get_hookimpls():
                 style = "wrapper" if impl.wrapper else "hookwrapper"
                 style = style if impl.wrapper or impl.hookwrapper else "function"
-                name = self._note(impl.plugin_name, impl.plugin)
-                implementation = Implementation(name, printable(hook), style)
-                self._implementations[name, hook] = implementation
+                plugin_id = id(impl.plugin)
+                if plugin_id not in names:
+                    names[plugin_id] = self._note(impl.plugin_name, impl.plugin)
+                implementation = Implementation(names[plugin_id], printable(hook), style)
+                self._implementations[names[plugin_id], hook] = implementation
 
     def _note(self, registered_name: str, plugin: object, distribution: Any = None) -> str:
         """Note a plugin unless it is known, or is known without its distribution."""

@@ -20,21 +20,27 @@ class FixturesSeen:
 
     def __init__(self, tree: CallTree) -> None:
         self._tree = tree
-        self._sites: dict[Any, Sites | None] = {}
+        self._sites: dict[Any, Sites] = {}
+        self._value: Any = None  # the function by which pytest makes fixtures of parameters' values
         self.seen: dict[str, FixtureSeen] = {}
 
     def sites(self, fixturedef: Any) -> Sites | None:
         """Return the sites of setting up and tearing down; None for a mere value of a parameter."""
+        if fixturedef.func is self._value:  # another definition for each test
+            return None
         try:
             return self._sites[fixturedef]
         except KeyError:
-            found = self._sites[fixturedef] = self._note(fixturedef)
+            found = self._note(fixturedef)
+            if found is not None:
+                self._sites[fixturedef] = found
             return found
 
     def _note(self, fixturedef: Any) -> Sites | None:
         function = _function_of(fixturedef.func)
         module = printable(getattr(function, "__module__", "") or "", 200)
         if module.startswith("_pytest.") and "direct_param" in function.__name__:
+            self._value = fixturedef.func
             return None
         code = getattr(function, "__code__", None)
         file = printable(getattr(code, "co_filename", module), 300)

@@ -41,6 +41,11 @@ _FOR_EACH_TEST = frozenset(
         "pytest_make_parametrize_id", "pytest_plugin_registered", "pytest_assertrepr_compare",
     }
 )  # fmt: skip
+SPARED = frozenset(
+    {"pytest_runtest_makereport", "pytest_runtest_logreport", "pytest_runtest_logstart"}
+)
+"""Hooks of which not every call of what is pytest's own is timed: seven for each test."""
+
 _CONTAIN_REPORTING = (*REPORTING_MODULES, "_pytest.runner")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +13,7 @@ from pluginhost.instrumentation.tap import is_tapped
 from pluginhost.printable import printable
 from pluginhost.pytest_plugin.declining import Declining
 from pluginhost.pytest_plugin.fixtures_seen import FixturesSeen
+from pluginhost.pytest_plugin.hooks_of_pytest import SPARED
 from pluginhost.pytest_plugin.process_start import started_ns
 from pluginhost.pytest_plugin.rewriting import RewritingSource
 from pluginhost.pytest_plugin.settings import Settings
@@ -58,7 +58,9 @@ class SuiteProfile:
             if isinstance(plugin, type(time)) and not plugin.__name__.startswith(_KNOWN)
         )
         wall_only = self.settings.wall_only
-        self._recorder = Recorder(cpu_gap_ns=None if wall_only else CPU_GAP_NS, begun_ns=begun_ns)
+        self._recorder = Recorder(
+            cpu_gap_ns=None if wall_only else CPU_GAP_NS, begun_ns=begun_ns, sparing=SPARED
+        )
         self._table = TestTable(self.settings.memory)
         self._fixtures = FixturesSeen(self._recorder.bus.tree)
         self._rewriting = RewritingSource(config.pluginmanager.rewrite_hook, self._recorder.nesting)
@@ -70,12 +72,16 @@ class SuiteProfile:
         self._record()
 
     def _record(self) -> None:
-        if self.settings.memory == "exact" and not tracemalloc.is_tracing():
-            tracemalloc.start()
+        if self.settings.memory == "exact":
+            import tracemalloc
+
+            if not tracemalloc.is_tracing():
+                tracemalloc.start()
         timer = self._timer = SuiteTimer(self._recorder, self._table, self._fixtures)
         self._rewriting.start()
         self._recorder.start()
-        self._recorder.watch(self.config.pluginmanager, through=timer.through)
+        manager = self.config.pluginmanager
+        self._recorder.watch(manager, through=timer.through, like_own=(NAME,))
 
     def stop(self) -> None:
         """Take everything out again."""
@@ -95,7 +101,7 @@ class SuiteProfile:
             started_ns=self._started_ns,
             worker=self.worker,
             fixtures=tuple(self._fixtures.seen.values()),
-            ids=tuple(table.ids),
+            ids=table.printable_ids(),
             outcomes=table.outcomes.tobytes(),
             columns={name: column.tobytes() for name, column in table.columns.items()},
             markers=markers,
@@ -130,8 +136,7 @@ class SuiteProfile:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Give each test its row."""
-        if not hasattr(report, "node"):  # what another process has run, it has recorded
-            self._table.reported(report)
+        self._table.reported(report)
 
     def pytest_keyboard_interrupt(self) -> None:
         """Keep why the session ended early."""
@@ -208,5 +213,5 @@ def _markers(ids: list[str], session: Any) -> tuple[tuple[int, ...], tuple[tuple
         if found is None:
             names = tuple(sorted({printable(mark.name, 100) for mark in item.iter_markers()}))
             found = known[key] = sets.setdefault(names, len(sets))
-        by_id[printable(item.nodeid, 1000)] = found
+        by_id[item.nodeid] = found
     return tuple(by_id.get(each, 0) for each in ids), tuple(sets)

@@ -23,6 +23,8 @@ from pluginhost.pytest_plugin.suite_capture import SuiteCapture
 from pluginhost.pytest_plugin.table import OUTCOMES
 from pluginhost.suite import MarkerCost, SuiteReport, SuiteTests, WorkerCost
 
+_LEAST_IMPORTS = 0.01  # of the run: who else would need them makes no difference to anybody
+
 
 def reports_of(
     captured: Sequence[SuiteCapture],
@@ -48,6 +50,7 @@ def reports_of(
         incomplete=incomplete,
         parted=parted,
         unasked=frozenset((*OURS, *_conftests(parted))),
+        least_share=_LEAST_IMPORTS,
     )
     parts = Parts(captures, parted, costs)
     part_costs = parts.costs()
@@ -210,4 +213,7 @@ def _notes(captured: Sequence[SuiteCapture], costs: CostReport) -> tuple[str, ..
         notes.append("memory: the resident set of the whole process at the end of each test")
     elif captured[0].memory == "exact":
         notes.append("memory: what Python allocated (tracemalloc); times are longer for it")
+    notes.append(
+        f"imports of a plugin under {_LEAST_IMPORTS:.0%} of the run: taken for saved in full"
+    )
     return (*notes, *costs.notes)

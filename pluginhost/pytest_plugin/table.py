@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tracemalloc
 from array import array
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +14,8 @@ from pluginhost.reading import resident_bytes
 OUTCOMES = ("passed", "failed", "skipped", "error", "xfailed", "xpassed", "rerun", "unfinished")
 _TIMES = ("setup_ns", "call_ns", "self_ns", "cpu_ns", "teardown_ns")
 _BODY = (0, 0, 0)
+_CODES = {outcome: code for code, outcome in enumerate(OUTCOMES)}
+_UNFINISHED = _CODES["unfinished"]
 _LONGEST_ID = 1000
 
 
@@ -30,11 +31,11 @@ class TestTable:
         self.ids: list[str] = []
         self.outcomes = array("B")
         self.columns = {name: array("q") for name in _TIMES}
+        self._add = [self.columns[name].append for name in _TIMES]
         self._body = _BODY
-        self._setup_ns = 0
-        self._call_ns = 0
+        self._setup: Any = None
+        self._call: Any = None
         self._outcome = ""
-        self._id = ""
         self._read: Callable[[], None] | None = None
         if memory == "rss":
             self.columns["rss_bytes"] = array("q")
@@ -44,6 +45,9 @@ class TestTable:
             self.columns["peak_bytes"] = array("q")
             self.columns["kept_bytes"] = array("q")
             self._allocated = 0
+            import tracemalloc  # which imports pickle
+
+            self._tracing = tracemalloc
             self._read = self._read_allocated
 
     def ran(self, call_ns: int, self_ns: int, cpu_ns: int) -> None:
@@ -58,27 +62,34 @@ class TestTable:
     def reported(self, report: Any) -> None:
         """Take the report of one phase of a test; with the last one, the test has its row."""
         when = report.when
-        if when == "setup":
-            if self._id:
-                self._end(0)
-            self._id = report.nodeid
-            self._setup_ns = int(report.duration * 1e9)
+        if when == "call":
+            self._call = report
+            if report.outcome != "passed" or hasattr(report, "wasxfail"):
+                self._ended(report)
+        elif when == "setup":
+            if self._setup is not None:
+                self._end(0.0)
+            self._setup = report
             if report.outcome != "passed":
-                self._outcome = _outcome_of(report)
-        elif when == "call":
-            self._call_ns = int(report.duration * 1e9)
-            if not self._outcome or self._outcome == "passed":
-                self._outcome = _outcome_of(report)
+                self._ended(report)
         elif when == "teardown":
             if report.outcome == "failed":
                 self._outcome = "error" if self._outcome != "failed" else "failed"
-            self._end(int(report.duration * 1e9))
+            if not hasattr(report, "node"):
+                self._end(report.duration)
+            else:  # what another process has run, it has recorded
+                self._forget()
 
     def finish(self) -> None:
         """Give a row to a test whose last phase was never reported."""
-        if self._id:
-            self._outcome = self._outcome or "unfinished"
-            self._end(0)
+        if self._setup is not None:
+            self._end(0.0)
+
+    def printable_ids(self) -> tuple[str, ...]:
+        """Return the ids with nothing in them that a terminal would obey."""
+        if all(map(str.isprintable, self.ids)) and max(map(len, self.ids), default=0) < _LONGEST_ID:
+            return tuple(self.ids)
+        return tuple(printable(each, _LONGEST_ID) for each in self.ids)
 
     def bytes_per_test(self) -> float | None:
         """Return what a row takes, without the id: the columns, and the place in the list."""
@@ -87,33 +98,41 @@ class TestTable:
         held = sum(map(sys.getsizeof, (*self.columns.values(), self.outcomes, self.ids)))
         return held / len(self.ids)
 
-    def _end(self, teardown_ns: int) -> None:
-        columns = self.columns
-        call_ns, self_ns, cpu_ns = self._body
-        if self._body is _BODY:
-            call_ns = self._call_ns  # it ran elsewhere, such as in a fork: nothing was recorded
-        self.ids.append(printable(self._id, _LONGEST_ID))
-        self.outcomes.append(_code_of(self._outcome))
-        columns["setup_ns"].append(self._setup_ns)
-        columns["call_ns"].append(call_ns)
-        columns["self_ns"].append(self_ns)
-        columns["cpu_ns"].append(cpu_ns)
-        columns["teardown_ns"].append(teardown_ns)
+    def _ended(self, report: Any) -> None:
+        """Keep how a phase ended, unless one before has ended otherwise than well."""
+        if self._outcome in ("", "passed"):
+            self._outcome = _outcome_of(report)
+
+    def _end(self, teardown_s: float) -> None:
+        setup, call, body, add = self._setup, self._call, self._body, self._add
+        call_ns, self_ns, cpu_ns = body
+        if body is _BODY and call is not None:  # it ran elsewhere, such as in a fork
+            call_ns = int(call.duration * 1e9)
+        outcome = self._outcome or ("passed" if call is not None else "unfinished")
+        self.ids.append(setup.nodeid if setup is not None else "")
+        self.outcomes.append(_CODES.get(outcome, _UNFINISHED))
+        add[0](int(setup.duration * 1e9) if setup is not None else 0)
+        add[1](call_ns)
+        add[2](self_ns)
+        add[3](cpu_ns)
+        add[4](int(teardown_s * 1e9))
         if self._read is not None:
             self._read()
-        self._body, self._setup_ns, self._call_ns = _BODY, 0, 0
-        self._outcome, self._id = "", ""
+        self._forget()
+
+    def _forget(self) -> None:
+        self._body, self._setup, self._call, self._outcome = _BODY, None, None, ""
 
     def _read_rss(self) -> None:
         self.columns["rss_bytes"].append(resident_bytes(self._rss()))
 
     def _read_allocated(self) -> None:
-        now, peak = tracemalloc.get_traced_memory() if tracemalloc.is_tracing() else (0, 0)
+        now, peak = self._tracing.get_traced_memory() if self._tracing.is_tracing() else (0, 0)
         self.columns["peak_bytes"].append(peak)
         self.columns["kept_bytes"].append(now - self._allocated)
         self._allocated = now
-        if tracemalloc.is_tracing():
-            tracemalloc.reset_peak()
+        if self._tracing.is_tracing():
+            self._tracing.reset_peak()
 
 
 def _outcome_of(report: Any) -> str:
@@ -124,7 +143,3 @@ def _outcome_of(report: Any) -> str:
     if outcome == "failed" and report.when == "setup":
         return "error"
     return outcome
-
-
-def _code_of(outcome: str) -> int:
-    return OUTCOMES.index(outcome) if outcome in OUTCOMES else len(OUTCOMES) - 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import pluggy
@@ -25,6 +26,8 @@ from pluginhost.pytest_plugin.table import TestTable
 from pluginhost.recording import Recorder
 
 Function = Callable[..., Any]
+_JOURNAL = attrgetter("journal")
+_NOTHING = (0, 0), 0
 _FAILED = Failure(Status.ERROR, None, None)
 
 
@@ -37,7 +40,7 @@ class SuiteTimer:
         self._table = table
         self._fixtures = fixtures
         self._bodies = self._site(BODIES)
-        self._below: dict[CallPath, int] = {}
+        self._below: dict[CallPath, tuple[tuple[int, int], int]] = {}
         self.untimed: set[tuple[str, str]] = set()
         """Which plugins' implementations of which hooks have no records of their own."""
 
@@ -115,14 +118,22 @@ class SuiteTimer:
         path = entered[2]
         self_ns = duration_ns
         if path:  # something was called from a body, perhaps from this one
-            below_ns = sum(map(self._recorder.total_ns, path.values()))
-            self_ns -= below_ns - self._below.get(path, 0)
-            self._below[path] = below_ns
+            self_ns -= self._newly_below_ns(path)
         self._table.ran(duration_ns, max(0, self_ns), cpu_ns)
         if failed:
             journal.extend((duration_ns, Detail(_FAILED, cpu_ns=cpu_ns)))
         else:
             journal.extend((duration_ns, (cpu_ns - duration_ns) << CPU_SHIFT))
+
+    def _newly_below_ns(self, path: CallPath) -> int:
+        """Return the time of what was called from `path` since the last time this was asked."""
+        now = self._recorder.added, sum(map(len, map(_JOURNAL, path.values())))
+        before, before_ns = self._below.get(path, _NOTHING)
+        if now == before:
+            return 0
+        below_ns = sum(map(self._recorder.total_ns, path.values()))
+        self._below[path] = now, below_ns
+        return below_ns - before_ns
 
     def _fixture(self, function: Function) -> Any:
         """Return `function` with what it sets up on record, and what that tears down."""

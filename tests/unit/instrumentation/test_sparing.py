@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from typing import Any
 
 import pluggy
@@ -88,12 +88,16 @@ Foreign.__module__ = "foreign"
 
 
 def _run(
-    *plugins: type, times: int = CALLS, sparing: bool = True, own: type = Main
+    *plugins: type,
+    times: int = CALLS,
+    sparing: bool | Collection[str] = True,
+    own: type = Main,
+    like_own: Collection[str] = (),
 ) -> tuple[Capture, CostReport]:
     recorder = Recorder(cpu_gap_ns=None, imports=False, sparing=sparing)
     recorder.start()
     manager = Application("t")
-    recorder.watch(manager)
+    recorder.watch(manager, like_own=like_own)
     manager.add_hookspecs(Specs)
     manager.register(own(manager), "main")
     for plugin in plugins:
@@ -152,6 +156,23 @@ def test_unless_it_is_asked_for_all_are_timed() -> None:
     capture, report = _run(Leaf, Around, sparing=False)
     assert not any(row.untimed for row in report.hooks)
     assert sum(call.count for call in capture.calls if call.plugin) == 1 + 4 * CALLS
+
+
+def test_only_the_hooks_that_are_named_are_spared() -> None:
+    """The others are timed at every call."""
+    _, report = _run(Leaf, sparing={"answer"})
+    assert _row(report, "Leaf", "work").untimed == 0
+    assert _row(report, "Leaf", "answer").untimed > 0
+
+
+def test_a_plugin_may_be_spared_like_the_applications_own() -> None:
+    """One that measures, for instance: what it does in all is estimated, and still its own."""
+    _, report = _run(Leaf, Foreign, like_own=("Foreign",))
+    row = _row(report, "Foreign", "work")
+    assert row.calls == CALLS
+    assert row.untimed > 0
+    mine = next(each for each in report.plugins if each.name == "Foreign")
+    assert mine.calls == CALLS + _row(report, "Foreign", "answer").calls
 
 
 def test_how_often_the_first_to_answer_was_asked_is_estimated() -> None:

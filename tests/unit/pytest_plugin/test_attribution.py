@@ -23,6 +23,51 @@ def test_parts_add_up_to_the_whole(profiled) -> None:
     assert sum(each.share for each in found.suite.parts) == pytest.approx(1)
 
 
+def test_of_many_tests_the_reporting_is_estimated(profiled) -> None:
+    """Every phase is counted; some are timed, and stand for the others, in time that pytest took."""
+    found = profiled({"test_a.py": "".join(f"def test_{n}(): pass\n" for n in range(300))})
+    rows = {(row.plugin, row.hook): row for row in found.report.costs.hooks}
+    for plugin in ("runner", "terminalreporter", "pluginhost-profile"):
+        hook = "makereport" if plugin == "runner" else "logreport"
+        row = rows[plugin, f"pytest_runtest_{hook}"]
+        assert row.calls == 900
+        assert 700 < row.untimed < 800
+        assert row.self_ns > 0
+    assert sum(each.self_ns for each in found.suite.parts) == found.suite.wall_ns
+    assert len(found.suite.tests.ids) == 300
+    assert any("their rows are estimates" in note for note in found.suite.notes)
+
+
+def test_calls_from_bodies_are_not_the_bodies_time(profiled) -> None:
+    """Of each test on its own: one that calls a hook of a plugin that sleeps, and one that does not."""
+    conftest = """
+        import time, pytest
+        class Specs:
+            @pytest.hookspec
+            def pytest_nap(self): pass
+        def pytest_addhooks(pluginmanager): pluginmanager.add_hookspecs(Specs)
+        def pytest_nap(): time.sleep(0.03)
+    """
+    tests = """
+        import time
+        def test_calls(pytestconfig): pytestconfig.hook.pytest_nap()
+        def test_sleeps(): time.sleep(0.03)
+        def test_both(pytestconfig):
+            time.sleep(0.03)
+            pytestconfig.hook.pytest_nap()
+        def test_neither(): pass
+    """
+    found = profiled({"conftest.py": conftest, "test_a.py": tests}, "-p", "no:randomly")
+    calls, sleeps, both, neither = (
+        found.test(f"test_{name}") for name in ("calls", "sleeps", "both", "neither")
+    )
+    assert calls["call_ns"] - calls["self_ns"] >= 29 * MS
+    assert sleeps["self_ns"] >= 30 * MS
+    assert both["call_ns"] - both["self_ns"] >= 29 * MS
+    assert both["self_ns"] >= 30 * MS
+    assert neither["call_ns"] - neither["self_ns"] < 29 * MS
+
+
 def test_rows_of_plugins_add_up_as_well(profiled) -> None:
     """The costs of plugins in the same report keep their own promise."""
     costs = profiled({"test_a.py": "def test_a(): pass\n"}).report.costs
