@@ -17,7 +17,7 @@ from benchmarks.goals import Goal
 from tests.proof.environments import environment, source_of
 from tests.proof.suites import SUITES
 
-_SLOWED = 50
+_SLOWED = 13
 """By how much valgrind slows Python down: what we do now and then by the clock is done as often."""
 
 _PROGRAM = f"""
