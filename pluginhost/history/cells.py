@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterator, Sequence
-from itertools import repeat
+from typing import Self
 
 import msgspec
 
-from pluginhost.calltree import CallPath
-from pluginhost.events import Detail, EventBatch, Extra, PathGroup, Status
 from pluginhost.histogram import DurationHistogram
 
 RUN, MINUTE, HOUR, DAY = 0, 60, 3_600, 86_400
@@ -18,7 +15,6 @@ RESOLUTIONS = (RUN, MINUTE, HOUR, DAY)
 """How many seconds one cell spans; 0 is a whole run."""
 
 _WIDE = 1 << 32
-_NS = 1_000_000_000
 
 
 class Cell(msgspec.Struct):
@@ -34,6 +30,18 @@ class Cell(msgspec.Struct):
     sampled: int = 0
     cpu_ns: int = 0
     histogram: DurationHistogram = msgspec.field(default_factory=DurationHistogram)
+
+    @classmethod
+    def of(cls, durations_ns: list[int]) -> Self:
+        """Return a cell of occurrences, at least one, that all went well."""
+        cell = cls(
+            count=len(durations_ns),
+            total_ns=sum(durations_ns),
+            min_ns=min(durations_ns),
+            max_ns=max(durations_ns),
+        )
+        cell.histogram.add_all(durations_ns)
+        return cell
 
     def add(self, other: Cell) -> None:
         """Add all of another cell, exactly."""
@@ -51,6 +59,12 @@ class Cell(msgspec.Struct):
     def copy(self) -> Cell:
         """Return a cell with the same contents."""
         return msgspec.structs.replace(self, histogram=self.histogram.copy())
+
+    def plus(self, other: Cell) -> Cell:
+        """Return the sum of both, and change neither."""
+        total = self.copy()
+        total.add(other)
+        return total
 
     @property
     def error_count(self) -> int:
@@ -81,65 +95,3 @@ def unpacked(raw: bytes) -> DurationHistogram:
         for column in columns:
             column.byteswap()
     return DurationHistogram(zip(*columns, strict=True))
-
-
-def minutes_of(batches: Sequence[EventBatch]) -> Iterator[tuple[CallPath, int, Cell]]:
-    """Yield (path, minute since the epoch, cell) of batches, so that the cells add up to them."""
-    groups: dict[CallPath, list[tuple[PathGroup, int]]] = {}
-    for batch in batches:
-        for group in batch.groups:
-            groups.setdefault(group.path, []).append((group, batch.epoch_offset_ns))
-    span = _NS * MINUTE
-    for path, parts in groups.items():
-        by_minute: dict[int, tuple[list[int], list[Extra]]] = {}
-        for group, offset in parts:
-            first = (min(group.ends_ns) + offset) // span
-            if first == (max(group.ends_ns) + offset) // span:
-                durations, extras = by_minute.setdefault(first, ([], []))
-                durations += group.durations_ns
-                extras += group.extras or ()
-            else:
-                _split(group, [(end + offset) // span for end in group.ends_ns], by_minute)
-        for minute, (durations, extras) in by_minute.items():
-            yield path, minute, _cell_of(durations, extras)
-
-
-def _split(
-    group: PathGroup, minutes: list[int], by_minute: dict[int, tuple[list[int], list[Extra]]]
-) -> None:
-    """Distribute a group that a minute ends in the middle of."""
-    extras = group.extras or repeat(None)
-    for minute, duration, extra in zip(minutes, group.durations_ns, extras, strict=False):
-        durations, kept = by_minute.setdefault(minute, ([], []))
-        durations.append(duration)
-        if extra is not None:
-            kept.append(extra)
-
-
-def _cell_of(durations: list[int], extras: Sequence[Extra]) -> Cell:
-    cell = Cell(
-        count=len(durations),
-        total_ns=sum(durations),
-        min_ns=min(durations),
-        max_ns=max(durations),
-    )
-    cell.histogram.add_all(durations)
-    for extra in extras:
-        raw = extra
-        if isinstance(extra, Detail):
-            _count_status(cell, extra)
-            raw = extra.reading
-        if isinstance(raw, tuple):
-            cell.sampled += 1
-            cell.cpu_ns += raw[0]
-    return cell
-
-
-def _count_status(cell: Cell, detail: Detail) -> None:
-    status = detail.failure.status if detail.failure else Status.SUCCESS
-    if status is Status.ERROR:
-        cell.errors += 1
-    elif status is Status.TIMEOUT:
-        cell.timeouts += 1
-    elif status is Status.CANCELLED:
-        cell.cancelled += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -27,7 +28,8 @@ class RollUps:
     """All cells of one run that may still grow.
 
     `grown` works out what cells become, and changes nothing; `accept` is for when that was
-    committed. So a transaction that failed leaves no trace.
+    committed. So a transaction that failed leaves no trace. No cell is ever changed, so one stands
+    for all stretches of time that hold the same: in its first hour the run, the day and the hour.
     """
 
     def __init__(self) -> None:
@@ -39,14 +41,20 @@ class RollUps:
     ) -> dict[Key, Cell]:
         """Return what all concerned cells are with `minutes` added, by (site, minute)."""
         grown: dict[Key, Cell] = {}
+        sums: dict[tuple[int, int], tuple[Cell, Cell]] = {}
         for (site, minute), cell in minutes.items():
             for seconds in RESOLUTIONS:
                 start_s = 0 if seconds == RUN else minute * MINUTE // seconds * seconds
                 key = site, seconds, start_s
-                known = grown.get(key)
+                known = grown.get(key) or self._known(connection, run, key)
                 if known is None:
-                    known = grown[key] = self._copied(connection, run, key)
-                known.add(cell)
+                    grown[key] = cell
+                    continue
+                both = id(known), id(cell)
+                if both not in sums:
+                    # What was known is kept with it, or another could have its identity.
+                    sums[both] = known, known.plus(cell)
+                grown[key] = sums[both][1]
         return grown
 
     def accept(self, grown: Mapping[Key, Cell]) -> None:
@@ -58,11 +66,11 @@ class RollUps:
             for key in [key for key in self._cells if self._is_over(key)]:
                 del self._cells[key]
 
-    def _copied(self, connection: Connection, run: int, key: Key) -> Cell:
+    def _known(self, connection: Connection, run: int, key: Key) -> Cell | None:
         known = self._cells.get(key)
-        if known is not None:
-            return known.copy()
-        return stored_cell(connection, run, key) if self._is_over(key) else Cell()
+        if known is None and self._is_over(key):
+            return stored_cell(connection, run, key)
+        return known
 
     def _is_over(self, key: Key) -> bool:
         _, seconds, start_s = key
@@ -90,16 +98,17 @@ def cell_of(row: Mapping[Any, Any]) -> Cell:
 
 def write_cells(connection: Connection, run: int, cells: Mapping[Key, Cell]) -> None:
     """Insert cells, or put them in the place of what was stored of them."""
+    distinct = {id(cell): cell for cell in cells.values()}
+    fields = {each: _stored(cell) for each, cell in distinct.items()}
     rows = [
         {
             "site": site,
             "seconds": seconds,
             "start_s": stored_count(start_s),
             "run": run,
-            **{name: stored_count(getattr(cell, name)) for name in _FIELDS},
-            "histogram": packed(cell.histogram),
+            **fields[id(cell)],
         }
-        for (site, seconds, start_s), cell in sorted(cells.items())
+        for (site, seconds, start_s), cell in sorted(cells.items(), key=itemgetter(0))
     ]
     if not rows:
         return
@@ -107,3 +116,8 @@ def write_cells(connection: Connection, run: int, cells: Mapping[Key, Cell]) -> 
     insert = dialect.insert(ROLLUPS)
     changed = {name: insert.excluded[name] for name in (*_FIELDS, "histogram")}
     connection.execute(insert.on_conflict_do_update(index_elements=list(_KEYS), set_=changed), rows)
+
+
+def _stored(cell: Cell) -> dict[str, object]:
+    counts = {name: stored_count(getattr(cell, name)) for name in _FIELDS}
+    return {**counts, "histogram": packed(cell.histogram)}

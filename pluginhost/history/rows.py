@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pluginhost.calltree import CallPath
 from pluginhost.events import Detail, EventBatch, Extra, Status
-from pluginhost.history.cells import Cell, minutes_of
+from pluginhost.history.cells import MINUTE, Cell
 from pluginhost.history.storable import stored_count, stored_metadata, stored_text
 from pluginhost.history.tables import SEQUENCE_BITS
 from pluginhost.reading import Reading
@@ -16,7 +18,13 @@ STATUSES = tuple(Status)
 """A status is stored as its place here."""
 
 _CODES = {status: code for code, status in enumerate(STATUSES)}
+_COUNTERS = {
+    _CODES[Status.ERROR]: "errors",
+    _CODES[Status.TIMEOUT]: "timeouts",
+    _CODES[Status.CANCELLED]: "cancelled",
+}
 _NAME_BYTES = 500
+_MINUTE_NS = MINUTE * 1_000_000_000
 
 
 class Rows(NamedTuple):
@@ -48,23 +56,42 @@ def rows_of(
         for position in batch.carrying:
             _take(batch.extras[position], rows, start + position, start + position - begin)
     for column in (rows.ends_ns, rows.durations_ns):
-        if column and (max(column) >= 2**63 or min(column) < -(2**63)):
+        try:
+            array("q", column)
+        except OverflowError:
             column[:] = map(stored_count, column)
     return rows
 
 
-def cells_of(
-    batches: Sequence[EventBatch], site_of: Mapping[CallPath, int]
-) -> dict[tuple[int, int], Cell]:
-    """Return what `batches` add up to, by (site, minute)."""
-    cells: dict[tuple[int, int], Cell] = {}
-    for path, minute, cell in minutes_of(batches):
-        known = cells.get((site_of[path], minute))
-        if known is None:
-            cells[site_of[path], minute] = cell
-        else:
-            known.add(cell)
+def cells_of(rows: Rows) -> dict[tuple[int, int], Cell]:
+    """Return what rows, at least one, add up to: cells by (site, minute since the epoch)."""
+    minute = min(rows.ends_ns) // _MINUTE_NS
+    durations: dict[tuple[int, int], list[int]]
+    if minute == max(rows.ends_ns) // _MINUTE_NS:
+        of_site: dict[int, list[int]] = {site: [] for site in set(rows.sites)}
+        for site, duration in zip(rows.sites, rows.durations_ns, strict=True):
+            of_site[site].append(duration)
+        durations = {(site, minute): column for site, column in of_site.items()}
+    else:
+        durations = defaultdict(list)
+        for site, end, duration in zip(rows.sites, rows.ends_ns, rows.durations_ns, strict=True):
+            durations[site, end // _MINUTE_NS].append(duration)
+    cells = {key: Cell.of(column) for key, column in durations.items()}
+    for number, *_ in rows.details:
+        field = _COUNTERS.get(rows.statuses[number - rows.ids.start])
+        if field is not None:
+            cell = cells[_key(rows, number)]
+            setattr(cell, field, getattr(cell, field) + 1)
+    for number, cpu_ns, *_ in rows.readings:
+        cell = cells[_key(rows, number)]
+        cell.sampled += 1
+        cell.cpu_ns += cpu_ns
     return cells
+
+
+def _key(rows: Rows, number: int) -> tuple[int, int]:
+    position = number - rows.ids.start
+    return rows.sites[position], rows.ends_ns[position] // _MINUTE_NS
 
 
 def _take(extra: Extra, rows: Rows, number: int, position: int) -> None:

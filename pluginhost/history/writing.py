@@ -151,7 +151,7 @@ class Writer:
         minutes: dict[tuple[int, int], Cell] = {}
         connection = store.connection
         with connection.begin():
-            store.write(rows, lambda: minutes.update(cells_of(batches, self._sites)))
+            store.write(rows, lambda: minutes.update(cells_of(rows)))
             self._grown = self._rollups.grown(connection, self._run, minutes)
             store.roll_up(self._run, rows, self._grown, lost)
             self.in_doubt = batches  # from here on, an error does not mean that it is not there
