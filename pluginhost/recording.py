@@ -70,8 +70,9 @@ class Recorder:
     `cpu_gap_ns` is how often at most the CPU clock is read (see `ThreadCpu`; None: never), `imports`
     whether they are recorded. `begun_ns` and `spawned_ns` are what `Capture` says of them.
     With `sparing`, the application's own implementations, of all hooks or of those it names, are not
-    all timed where calls are many (see `Sparer`); with `fixtures`, those of pytest's plugins are calls as well. `drained` is called now
-    and then after calls were added up, in time that counts as measuring.
+    all timed where calls are many (see `Sparer`); with `fixtures`, those of pytest's plugins are
+    calls as well. `drained` is called now and then after calls were added up, in time that counts as
+    measuring.
     After `close()` nothing of it is left in the managers or in Python's import machinery.
     """
 

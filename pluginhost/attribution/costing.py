@@ -58,9 +58,8 @@ def costs_of(
     `started_ns` and `exited_ns` are the launcher's readings around the program; without them the
     whole is what was observed. Names of files are shown relative to `folder`, by default the
     current one. `parted` are the captures, if they were taken apart already.
-    What running without one of `unasked` would save is not worked out. Where a plugin's imports took
-    less than `least_share` of the whole, all of them are taken for saved: to find out which others
-    would need takes longer.
+    What running without one of `unasked` would save is not worked out. Imports of a plugin that took
+    less than `least_share` of the whole are taken for saved, whoever else would need them.
     """
     managers, installed, owners, parts = parted or parted_of(captures, folder=folder)
     recorded = list(zip(captures, parts, strict=True))
@@ -68,8 +67,7 @@ def costs_of(
     spans = _spans(captures, started_ns, exited_ns)
     wall_ns = sum(end - start for start, end in spans)
     hooks = hook_costs(captures, nodes)
-    least_ns = round(least_share * wall_ns)
-    savings = _import_savings(captures, nodes, owners, unasked, least_ns)
+    savings = _import_savings(captures, nodes, owners, unasked, round(least_share * wall_ns))
     plugins = _plugins(owners, nodes, savings, wall_ns)
     launched = captures[0].spawned_ns is not None or started_ns is not None
     measuring = MeasuringCost(
