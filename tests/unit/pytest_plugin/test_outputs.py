@@ -218,12 +218,12 @@ def test_a_slower_fixture_is_named_and_fails_the_run(profiled, tmp_path: Path) -
     same = profiled(suite(0.01), *options)
     assert same.code == 0, same.out
     assert "none is slower" in same.out
-    slower = profiled(suite(0.05), *options)
+    slower = profiled(suite(0.12), *options)
     assert slower.code == 1
     assert re.search(
         r"^pluginhost: FAILED fixture slow \(conftest\.py\): .*p=", slower.out, re.MULTILINE
     )
-    told = profiled(suite(0.05), options[0])
+    told = profiled(suite(0.12), options[0])
     assert told.code == 0
     assert "slower fixture slow" in told.out
 
