@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from pluginhost.costs import CostReport, PluginKind
 from pluginhost.figures import of, short
 from pluginhost.histogram import DurationHistogram
+from pluginhost.printable import fitted
 from pluginhost.pytest_plugin.parts import OURS
 from pluginhost.suite import FixtureCost, SuiteAdvice, SuiteReport
 
@@ -15,26 +16,46 @@ _ALIKE = 3.0  # times: a fixture whose slowest setups are no slower does the sam
 _MODULES_OF_TESTS = 3
 
 
-def advice_on(costs: CostReport, suite: SuiteReport) -> tuple[SuiteAdvice, ...]:
-    """Return what can be done, what saves most first."""
-    found = [*_plugins(costs), *_fixtures(suite), *_imports(suite), *_idle(suite)]
+def advice_on(
+    costs: CostReport, suite: SuiteReport, needed: Mapping[str, Sequence[str]]
+) -> tuple[SuiteAdvice, ...]:
+    """Return what can be done, what saves most first.
+
+    `needed` has the names of plugins that tests cannot do without, with the fixtures they request.
+    """
+    plugins = {row.name for row in costs.plugins if row.kind is not PluginKind.CONFTEST}
+    found = [
+        *_plugins(costs, needed), *_fixtures(suite, plugins), *_imports(suite), *_idle(suite)
+    ]  # fmt: skip
     return tuple(sorted(found, key=lambda each: -(each.saving_ns or 0)))
 
 
-def _plugins(costs: CostReport) -> Iterator[SuiteAdvice]:
+def _plugins(costs: CostReport, needed: Mapping[str, Sequence[str]]) -> Iterator[SuiteAdvice]:
     for row in costs.plugins:
         saving_ns = row.saving_ns or 0
         if row.name in OURS or row.remedy is None or row.kind is PluginKind.CONFTEST:
             continue
         if saving_ns >= _NOTABLE * costs.wall_ns and not _runs_the_tests(row.name):
             text = f"imports {short(row.import_ns)}, hooks {short(row.hooks_self_ns)}"
+            fixtures_ns = saving_ns - (row.import_saved_ns or 0) - row.hooks_self_ns
+            if fixtures_ns >= _NOTABLE * costs.wall_ns:
+                text += f", fixtures {short(fixtures_ns)}"
+            wanted = needed.get(row.name)
             yield SuiteAdvice(
                 kind="plugin",
                 subject=row.name,
                 finding=text,
-                remedy=row.remedy,
-                saving_ns=saving_ns,
+                remedy=row.remedy if wanted is None else _needed(wanted),
+                saving_ns=saving_ns if wanted is None else None,
             )
+
+
+def _needed(fixtures: Sequence[str]) -> str:
+    """Return why a plugin must stay: tests would fail without it."""
+    if not fixtures:
+        return "keep: tests are of its kind"
+    more = f" and {len(fixtures) - 1} more" if len(fixtures) > 1 else ""
+    return f"keep: tests request {fitted(fixtures[0], 20).rstrip()}{more}"
 
 
 def _runs_the_tests(name: str) -> bool:
@@ -42,8 +63,10 @@ def _runs_the_tests(name: str) -> bool:
     return name.startswith(("xdist", "pytest_forked"))
 
 
-def _fixtures(suite: SuiteReport) -> Iterator[SuiteAdvice]:
+def _fixtures(suite: SuiteReport, plugins: set[str]) -> Iterator[SuiteAdvice]:
     for row in suite.fixtures:
+        if row.owner in plugins:
+            continue  # who runs the tests cannot change it
         if row.self_ns < _NOTABLE * suite.wall_ns:
             continue
         if row.scope == "session" or row.setups < 2 or row.own or row.parametrized:

@@ -11,6 +11,7 @@ import pytest
 from pluginhost.capture import Capture
 from pluginhost.instrumentation.tap import is_tapped
 from pluginhost.printable import printable
+from pluginhost.pytest_plugin.autouse import AutouseFixtures
 from pluginhost.pytest_plugin.declining import Declining
 from pluginhost.pytest_plugin.fixtures_seen import FixturesSeen
 from pluginhost.pytest_plugin.hooks_of_pytest import SPARED
@@ -63,6 +64,7 @@ class SuiteProfile:
         )
         self._table = TestTable(self.settings.memory)
         self._fixtures = FixturesSeen(self._recorder.bus.tree)
+        self._autouse = AutouseFixtures(self._recorder.nesting)
         self._rewriting = RewritingSource(config.pluginmanager.rewrite_hook, self._recorder.nesting)
         self._session: Any = None
         self._ended = "finished"
@@ -87,11 +89,14 @@ class SuiteProfile:
         """Take everything out again."""
         if not self._stopped:
             self._stopped = True
+            self._autouse.stop()
             self._rewriting.stop()
             self._recorder.close()
 
     def capture(self) -> SuiteCapture:
         """Return all that was recorded in this process until now."""
+        from pluginhost.pytest_plugin.needed import needed_of
+
         self._table.finish()
         capture = self._recorder.capture(self._ended)
         table = self._table
@@ -101,6 +106,7 @@ class SuiteProfile:
             started_ns=self._started_ns,
             worker=self.worker,
             fixtures=tuple(self._fixtures.seen.values()),
+            needed=needed_of(self._session),
             ids=table.printable_ids(),
             outcomes=table.outcomes.tobytes(),
             columns={name: column.tobytes() for name, column in table.columns.items()},
@@ -132,6 +138,12 @@ class SuiteProfile:
     def pytest_sessionstart(self, session: Any) -> None:
         """Keep the session, whose tests have markers."""
         self._session = session
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: Any) -> None:
+        """Time the fixtures that plugins set up unasked, now that all are known."""
+        if not self._stopped:
+            self._autouse.start(session)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: Any) -> None:

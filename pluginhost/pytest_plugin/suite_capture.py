@@ -24,6 +24,13 @@ class FixtureSeen(msgspec.Struct, frozen=True, array_like=True):
     parametrized: bool = False
 
 
+class Needed(msgspec.Struct, frozen=True, array_like=True):
+    """What tests need of a plugin's module: a fixture, or with an empty name a class of tests."""
+
+    module: str
+    fixture: str
+
+
 class SuiteCapture(msgspec.Struct, frozen=True, kw_only=True):
     """Everything recorded in one process of a session.
 
@@ -40,6 +47,7 @@ class SuiteCapture(msgspec.Struct, frozen=True, kw_only=True):
     started_ns: int | None = None
     worker: str = ""
     fixtures: tuple[FixtureSeen, ...] = ()
+    needed: tuple[Needed, ...] = ()
     ids: tuple[str, ...] = ()
     outcomes: bytes = b""
     columns: dict[str, bytes] = {}

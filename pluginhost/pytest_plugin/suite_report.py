@@ -12,6 +12,7 @@ import pytest
 
 from pluginhost.attribution import Parted, costs_of, parted_of
 from pluginhost.calltree import EventKind
+from pluginhost.capture import FIXTURE
 from pluginhost.costs import CostReport, PluginKind
 from pluginhost.figures import of
 from pluginhost.pytest_plugin.advice import advice_on
@@ -81,7 +82,20 @@ def reports_of(
         incomplete=incomplete,
         notes=_notes(captured, costs),
     )
-    return costs, msgspec.structs.replace(suite, advice=advice_on(costs, suite))
+    needed = _needed(captured, parted)
+    return costs, msgspec.structs.replace(suite, advice=advice_on(costs, suite, needed))
+
+
+def _needed(captured: Sequence[SuiteCapture], parted: Parted) -> dict[str, list[str]]:
+    """Return the plugins that tests cannot do without, and which of their fixtures they request."""
+    found: dict[str, dict[str, None]] = {}
+    for each in (each for suite in captured for each in suite.needed):
+        unit = parted.owners.of_plugin(f"{FIXTURE}{each.module}")
+        if unit is not None:
+            names = found.setdefault(unit, {})
+            if each.fixture:
+                names[each.fixture] = None
+    return {unit: list(names) for unit, names in found.items()}
 
 
 def _incomplete(captured: Sequence[SuiteCapture], missing: Sequence[WorkerCost]) -> Iterator[str]:

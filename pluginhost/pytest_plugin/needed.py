@@ -1,0 +1,60 @@
+"""Which plugins the tests cannot do without: they request its fixtures, or are of its kind.
+
+What is requested by `getfixturevalue` only, from a test's body, is not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pluginhost.printable import printable
+from pluginhost.pytest_plugin.autouse import module_of, packages_of_plugins
+from pluginhost.pytest_plugin.suite_capture import Needed
+
+
+def needed_of(session: Any) -> tuple[Needed, ...]:
+    """Return what the tests of a session have of plugins: fixtures that they request, and classes."""
+    items = getattr(session, "items", None) or ()
+    if not items:
+        return ()
+    packages = packages_of_plugins(session.config.pluginmanager)
+    found: dict[tuple[str, str], Needed] = {}
+    seen: set[int] = set()
+    for item in items:
+        module = type(item).__module__
+        if _top(module) in packages:
+            found.setdefault((module, ""), Needed(printable(module, 200), ""))
+        info = getattr(item, "_fixtureinfo", None)
+        if info is None or id(info) in seen:
+            continue
+        seen.add(id(info))  # parameters share it
+        for fixturedef in _requested(info, packages):
+            key = module_of(fixturedef), fixturedef.argname
+            found.setdefault(key, Needed(printable(key[0], 200), printable(key[1], 100)))
+    return tuple(found.values())
+
+
+def _requested(info: Any, packages: set[str]) -> Iterator[Any]:
+    """Yield the fixtures of plugins that a test requests, or that its suite's own fixtures do."""
+    known = info.name2fixturedefs
+    waiting = [(name, -1, name in info.argnames) for name in info.initialnames]
+    done: set[tuple[str, int]] = set()
+    while waiting:
+        name, index, by_name = waiting.pop()
+        fixturedefs: Sequence[Any] = known.get(name) or ()
+        if (name, index) in done or -index > len(fixturedefs):
+            continue
+        fixturedef = fixturedefs[index]
+        if _top(module_of(fixturedef)) in packages:
+            if by_name or not getattr(fixturedef, "_autouse", False):
+                done.add((name, index))
+                yield fixturedef
+            continue  # what it requests in turn is gone with it
+        done.add((name, index))
+        for other in fixturedef.argnames:
+            waiting.append((other, index - 1 if other == name else -1, True))
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
