@@ -52,8 +52,8 @@ def _requested(info: Any, packages: set[str]) -> Iterator[Any]:
                 yield fixturedef
             continue  # what it requests in turn is gone with it
         done.add((name, index))
-        for other in fixturedef.argnames:
-            waiting.append((other, index - 1 if other == name else -1, True))
+        names = fixturedef.argnames
+        waiting += [(other, index - 1 if other == name else -1, True) for other in names]
 
 
 def _top(module: str) -> str:

@@ -117,10 +117,12 @@ def test_methods_of_fixtures_are_theirs_again(profiled, monkeypatch, tmp_path) -
     monkeypatch.syspath_prepend(tmp_path)
     files = {
         "left_plugin.py": PLUGIN,
-        "conftest.py": "import sys\n"
-        + "def pytest_collection_finish(session):\n"
-        + "    info = session.items[0]._fixtureinfo\n"
-        + "    sys.left_by_profile = info.name2fixturedefs['unasked'][-1]\n",
+        "conftest.py": """
+            import sys
+            def pytest_collection_finish(session):
+                info = session.items[0]._fixtureinfo
+                sys.left_by_profile = info.name2fixturedefs["unasked"][-1]
+        """,
         "test_a.py": TESTS.format(more=""),
     }
     profiled(files, "-p", "left_plugin")
