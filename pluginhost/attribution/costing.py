@@ -27,6 +27,9 @@ from pluginhost.costs import (
     ProcessCost,
 )
 
+NEGLIGIBLE = 0.01
+"""Of a run: where imports took less, who else would need them makes no difference to anybody."""
+
 _SHOWN_IMPORTS = 10
 
 
@@ -97,7 +100,7 @@ def costs_of(
         ended=ended or captures[0].ended,
         exit_code=exit_code,
         incomplete=incomplete,
-        notes=_notes(captures, name, hooks, launched=launched),
+        notes=_notes(captures, name, hooks, least_share, launched=launched),
     )
 
 
@@ -301,10 +304,16 @@ def _import_savings(
 
 
 def _notes(
-    captures: Sequence[Capture], name: str, hooks: Sequence[HookCost], *, launched: bool
+    captures: Sequence[Capture],
+    name: str,
+    hooks: Sequence[HookCost],
+    least_share: float,
+    *,
+    launched: bool,
 ) -> tuple[str, ...]:
     notes = ["import memory: growth of the resident set, an estimate"]
-    notes.append("imports saved: from the import statements at the top of modules, an estimate")
+    saved = "imports saved: from the import statements of modules, an estimate"
+    notes.append(f"{saved}; under {least_share:.0%}, all" if least_share else saved)
     if launched:
         notes.append("modules that the measuring itself needs are part of its own cost")
     if any(row.untimed for row in hooks):

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pluginhost.attribution import Parted, costs_of, parted_of
+from pluginhost.attribution import NEGLIGIBLE, Parted, costs_of, parted_of
 from pluginhost.calltree import EventKind
 from pluginhost.costs import CostReport, PluginKind
 from pluginhost.figures import of
@@ -22,8 +22,6 @@ from pluginhost.pytest_plugin.sections import BODIES
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
 from pluginhost.pytest_plugin.table import OUTCOMES
 from pluginhost.suite import MarkerCost, SuiteReport, SuiteTests, WorkerCost
-
-_LEAST_IMPORTS = 0.01  # of the run: who else would need them makes no difference to anybody
 
 
 def reports_of(
@@ -50,7 +48,7 @@ def reports_of(
         incomplete=incomplete,
         parted=parted,
         unasked=frozenset((*OURS, *_conftests(parted))),
-        least_share=_LEAST_IMPORTS,
+        least_share=NEGLIGIBLE,
     )
     parts = Parts(captures, parted, costs)
     part_costs = parts.costs()
@@ -213,7 +211,4 @@ def _notes(captured: Sequence[SuiteCapture], costs: CostReport) -> tuple[str, ..
         notes.append("memory: the resident set of the whole process at the end of each test")
     elif captured[0].memory == "exact":
         notes.append("memory: what Python allocated (tracemalloc); times are longer for it")
-    notes.append(
-        f"imports of a plugin under {_LEAST_IMPORTS:.0%} of the run: taken for saved in full"
-    )
     return (*notes, *costs.notes)
