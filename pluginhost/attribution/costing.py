@@ -61,8 +61,8 @@ def costs_of(
     `started_ns` and `exited_ns` are the launcher's readings around the program; without them the
     whole is what was observed. Names of files are shown relative to `folder`, by default the
     current one. `parted` are the captures, if they were taken apart already.
-    What running without one of `unasked` would save is not worked out. Imports of a plugin that took
-    less than `least_share` of the whole are taken for saved, whoever else would need them.
+    What running without one of `unasked`, or a conftest, would save is not worked out. Imports of a
+    plugin that took less than `least_share` of the whole are taken for saved, whoever needs them.
     """
     managers, installed, owners, parts = parted or parted_of(captures, folder=folder)
     recorded = list(zip(captures, parts, strict=True))
@@ -278,6 +278,7 @@ def _import_savings(
     least_ns: int,
 ) -> dict[str, tuple[int, dict[str, str]]]:
     """Return for each unit what of its imports would be saved, and by whom modules are kept."""
+    unasked |= {name for name, unit in owners.units.items() if unit.kind is PluginKind.CONFTEST}
     paid: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for node in nodes:
         if node.unit is None or node.unit in unasked:

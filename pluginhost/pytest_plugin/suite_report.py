@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pluginhost.attribution import NEGLIGIBLE, Parted, costs_of, parted_of
+from pluginhost.attribution import NEGLIGIBLE, costs_of, parted_of
 from pluginhost.calltree import EventKind
-from pluginhost.costs import CostReport, PluginKind
+from pluginhost.costs import CostReport
 from pluginhost.figures import of
 from pluginhost.pytest_plugin.advice import advice_on
 from pluginhost.pytest_plugin.file_costs import FilesSeen, slowest
@@ -47,7 +47,7 @@ def reports_of(
         exit_code=exit_code,
         incomplete=incomplete,
         parted=parted,
-        unasked=frozenset((*OURS, *_conftests(parted))),
+        unasked=frozenset(OURS),
         least_share=NEGLIGIBLE,
     )
     parts = Parts(captures, parted, costs)
@@ -97,12 +97,6 @@ def _ran_elsewhere(captured: SuiteCapture) -> int:
     """Return how many tests a process has reported whose bodies it did not run."""
     called, own = (array("q", captured.columns.get(name, b"")) for name in ("call_ns", "self_ns"))
     return sum(1 for call_ns, self_ns in zip(called, own, strict=True) if call_ns and not self_ns)
-
-
-def _conftests(parted: Parted) -> Iterator[str]:
-    """Yield the units that are conftest files: nobody runs without them."""
-    units = parted.owners.units
-    yield from (name for name, unit in units.items() if unit.kind is PluginKind.CONFTEST)
 
 
 def _spanned(captured: SuiteCapture) -> SuiteCapture:
