@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pluginhost.attribution.costing import Parted, costs_of, parted_of
+from pluginhost.attribution.costing import NEGLIGIBLE, Parted, costs_of, parted_of
 
-__all__ = ["Parted", "costs_of", "parted_of"]
+__all__ = ["NEGLIGIBLE", "Parted", "costs_of", "parted_of"]

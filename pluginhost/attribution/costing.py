@@ -27,6 +27,9 @@ from pluginhost.costs import (
     ProcessCost,
 )
 
+NEGLIGIBLE = 0.01
+"""Of a run: where imports took less, who else would need them makes no difference to anybody."""
+
 _SHOWN_IMPORTS = 10
 
 
@@ -58,8 +61,8 @@ def costs_of(
     `started_ns` and `exited_ns` are the launcher's readings around the program; without them the
     whole is what was observed. Names of files are shown relative to `folder`, by default the
     current one. `parted` are the captures, if they were taken apart already.
-    What running without one of `unasked` would save is not worked out. Imports of a plugin that took
-    less than `least_share` of the whole are taken for saved, whoever else would need them.
+    What running without one of `unasked`, or a conftest, would save is not worked out. Imports of a
+    plugin that took less than `least_share` of the whole are taken for saved, whoever needs them.
     """
     managers, installed, owners, parts = parted or parted_of(captures, folder=folder)
     recorded = list(zip(captures, parts, strict=True))
@@ -97,7 +100,7 @@ def costs_of(
         ended=ended or captures[0].ended,
         exit_code=exit_code,
         incomplete=incomplete,
-        notes=_notes(captures, name, hooks, launched=launched),
+        notes=_notes(captures, name, hooks, least_share, launched=launched),
     )
 
 
@@ -275,6 +278,7 @@ def _import_savings(
     least_ns: int,
 ) -> dict[str, tuple[int, dict[str, str]]]:
     """Return for each unit what of its imports would be saved, and by whom modules are kept."""
+    unasked |= {name for name, unit in owners.units.items() if unit.kind is PluginKind.CONFTEST}
     paid: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for node in nodes:
         if node.unit is None or node.unit in unasked:
@@ -301,10 +305,16 @@ def _import_savings(
 
 
 def _notes(
-    captures: Sequence[Capture], name: str, hooks: Sequence[HookCost], *, launched: bool
+    captures: Sequence[Capture],
+    name: str,
+    hooks: Sequence[HookCost],
+    least_share: float,
+    *,
+    launched: bool,
 ) -> tuple[str, ...]:
     notes = ["import memory: growth of the resident set, an estimate"]
-    notes.append("imports saved: from the import statements at the top of modules, an estimate")
+    saved = "imports saved: from the import statements of modules, an estimate"
+    notes.append(f"{saved}; under {least_share:.0%}, all" if least_share else saved)
     if launched:
         notes.append("modules that the measuring itself needs are part of its own cost")
     if any(row.untimed for row in hooks):

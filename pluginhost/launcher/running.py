@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pluginhost.attribution import costs_of
+from pluginhost.attribution import NEGLIGIBLE, costs_of
 from pluginhost.capture import Capture
 from pluginhost.costs import CostReport
 from pluginhost.errors import LaunchError
@@ -92,6 +92,7 @@ def costs(plan: Plan, outcome: Outcome) -> CostReport:
         exit_code=outcome.exit_code,
         ended=f"signal {-outcome.returncode}" if outcome.returncode < 0 else None,
         incomplete=outcome.missing,
+        least_share=NEGLIGIBLE,
     )
     return _with_writing(report, outcome.written_ns)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pluginhost.attribution import Parted, costs_of, parted_of
+from pluginhost.attribution import NEGLIGIBLE, Parted, costs_of, parted_of
 from pluginhost.calltree import EventKind
 from pluginhost.capture import FIXTURE
-from pluginhost.costs import CostReport, PluginKind
+from pluginhost.costs import CostReport
 from pluginhost.figures import of
 from pluginhost.pytest_plugin.advice import advice_on
 from pluginhost.pytest_plugin.file_costs import FilesSeen, slowest
@@ -23,8 +23,6 @@ from pluginhost.pytest_plugin.sections import BODIES
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
 from pluginhost.pytest_plugin.table import OUTCOMES
 from pluginhost.suite import MarkerCost, SuiteReport, SuiteTests, WorkerCost
-
-_LEAST_IMPORTS = 0.01  # of the run: who else would need them makes no difference to anybody
 
 
 def reports_of(
@@ -50,8 +48,8 @@ def reports_of(
         exit_code=exit_code,
         incomplete=incomplete,
         parted=parted,
-        unasked=frozenset((*OURS, *_conftests(parted))),
-        least_share=_LEAST_IMPORTS,
+        unasked=frozenset(OURS),
+        least_share=NEGLIGIBLE,
     )
     parts = Parts(captures, parted, costs)
     part_costs = parts.costs()
@@ -113,12 +111,6 @@ def _ran_elsewhere(captured: SuiteCapture) -> int:
     """Return how many tests a process has reported whose bodies it did not run."""
     called, own = (array("q", captured.columns.get(name, b"")) for name in ("call_ns", "self_ns"))
     return sum(1 for call_ns, self_ns in zip(called, own, strict=True) if call_ns and not self_ns)
-
-
-def _conftests(parted: Parted) -> Iterator[str]:
-    """Yield the units that are conftest files: nobody runs without them."""
-    units = parted.owners.units
-    yield from (name for name, unit in units.items() if unit.kind is PluginKind.CONFTEST)
 
 
 def _spanned(captured: SuiteCapture) -> SuiteCapture:
@@ -227,7 +219,4 @@ def _notes(captured: Sequence[SuiteCapture], costs: CostReport) -> tuple[str, ..
         notes.append("memory: the resident set of the whole process at the end of each test")
     elif captured[0].memory == "exact":
         notes.append("memory: what Python allocated (tracemalloc); times are longer for it")
-    notes.append(
-        f"imports of a plugin under {_LEAST_IMPORTS:.0%} of the run: taken for saved in full"
-    )
     return (*notes, *costs.notes)
