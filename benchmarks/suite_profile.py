@@ -103,24 +103,16 @@ def not_asked_for(rounds: int) -> list[Goal]:
 
 
 def real(rounds: int) -> list[Goal]:
-    """Tests of others, whole runs with a profile against bare ones.
-
-    What a profile of a single test costs more than that test is paid once, whatever the suite.
-    """
+    """Tests of others, whole runs with a profile and its report against bare ones."""
     if rounds < 50:
         return []
     env = environment("real-suites", _REAL_NEEDED)
     goals = []
-    with _empty_tests(1) as folder:
-        one_off, one_on = (_cost(folder, (_file(1),), words, env.python) for words in (_OFF, _ON))
     for name, suite in _REAL.items():
         folder = str(source_of(suite.source))
         off, on = (_cost(folder, suite.words, words, env.python) for words in (_OFF, _ON))
-        note = f"{_unit()}, whole run with report; bare {_said(off)}"
+        note = f"{_unit()}, whole run with report; bare {_said(off)}, added {_said(on - off)}"
         goals.append(Goal(f"pytest --plugin-profile, {name}", on / off, 1.06, note=note))
-        note = f"what is paid once: {_said(one_on - one_off)}"
-        once = on - (one_on - one_off)
-        goals.append(Goal("the same without what is paid once", once / off, note=note))
     return goals
 
 
