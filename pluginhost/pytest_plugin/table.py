@@ -62,23 +62,24 @@ class TestTable:
     def reported(self, report: Any) -> None:
         """Take the report of one phase of a test; with the last one, the test has its row."""
         when = report.when
-        if when == "call":
-            self._call = report
-            if report.outcome != "passed" or hasattr(report, "wasxfail"):
-                self._ended(report)
-        elif when == "setup":
+        if when == "setup":
+            if hasattr(report, "node"):  # what another process runs, it records
+                return
             if self._setup is not None:
                 self._end(0.0)
             self._setup = report
             if report.outcome != "passed":
                 self._ended(report)
+        elif self._setup is None:
+            return
+        elif when == "call":
+            self._call = report
+            if report.outcome != "passed" or hasattr(report, "wasxfail"):
+                self._ended(report)
         elif when == "teardown":
             if report.outcome == "failed":
                 self._outcome = "error" if self._outcome != "failed" else "failed"
-            if not hasattr(report, "node"):
-                self._end(report.duration)
-            else:  # what another process has run, it has recorded
-                self._forget()
+            self._end(report.duration)
 
     def finish(self) -> None:
         """Give a row to a test whose last phase was never reported."""
@@ -109,18 +110,15 @@ class TestTable:
         if body is _BODY and call is not None:  # it ran elsewhere, such as in a fork
             call_ns = int(call.duration * 1e9)
         outcome = self._outcome or ("passed" if call is not None else "unfinished")
-        self.ids.append(setup.nodeid if setup is not None else "")
+        self.ids.append(setup.nodeid)
         self.outcomes.append(_CODES.get(outcome, _UNFINISHED))
-        add[0](int(setup.duration * 1e9) if setup is not None else 0)
+        add[0](int(setup.duration * 1e9))
         add[1](call_ns)
         add[2](self_ns)
         add[3](cpu_ns)
         add[4](int(teardown_s * 1e9))
         if self._read is not None:
             self._read()
-        self._forget()
-
-    def _forget(self) -> None:
         self._body, self._setup, self._call, self._outcome = _BODY, None, None, ""
 
     def _read_rss(self) -> None:

@@ -70,6 +70,22 @@ def test_a_test_that_is_run_again_has_a_row_each_time() -> None:
     assert list(table.columns["self_ns"]) == [5, 5]
 
 
+def test_what_other_processes_run_is_left_to_them() -> None:
+    """Their reports arrive as they come; one of a test that ran here stands among them."""
+    table = TestTable()
+    phases = ("setup", "call", "teardown")
+    mine = [report("mine", when) for when in phases]
+    first, second = ([report(name, when, "failed") for when in phases] for name in "ab")
+    for each in (*first, *second):
+        each.node = "gw"
+    told = [first[0], second[0], first[1], second[1], first[2], second[2], *mine, first[0]]
+    for each in told:
+        table.reported(each)
+    table.finish()
+    assert table.ids == ["mine"]
+    assert list(table.outcomes) == [0]
+
+
 def test_a_test_whose_body_ran_elsewhere_has_what_its_report_says() -> None:
     """A fork reports how long it took; nothing was recorded of it here, and the suite says so."""
     table = TestTable()
