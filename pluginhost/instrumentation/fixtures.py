@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
+from collections.abc import Iterable
 from types import FunctionType
 from typing import Any
 
@@ -20,7 +21,8 @@ from pluginhost.instrumentation.watched import module_name_of
 from pluginhost.printable import printable
 
 _PATCHING = threading.Lock()
-_METHODS = {"execute": "", "finish": ", teardown"}
+METHODS = {"execute": "", "finish": ", teardown"}
+"""The methods by which pytest sets fixtures up and ends them, and what follows the name of a record."""
 
 
 class FixtureSource:
@@ -40,7 +42,7 @@ class FixtureSource:
         self._managers.append(weakref.ref(manager))
         self._timed.clear()
         with _PATCHING:
-            for method in _METHODS:
+            for method in METHODS:
                 original = vars(fixtures.FixtureDef).get(method)
                 if isinstance(original, FunctionType) and method not in self._replaced:
                     mine = self._through(method, original)
@@ -77,18 +79,28 @@ class FixtureSource:
         """Return what times a method of a fixture; None if it is no plugin's."""
         if module.partition(".")[0] not in self._packages():
             return None
-        hook = f"{printable(name, 300)}{_METHODS[method]}"
-        tree = self._nesting.tree
-        site = tree.site(EventKind.HOOK_CALL, f"{FIXTURE}{printable(module, 300)}", hook)
-        return self._nesting.timed(original, site, _same)
+        return timed_method(self._nesting, original, method, module, name)
 
     def _packages(self) -> set[str]:
         """Return the top-level packages of the plugins there are now, but for pytest's own."""
         managers = filter(None, (reference() for reference in self._managers))
-        plugins = [plugin for manager in managers for plugin in manager.get_plugins()]
-        modules = {module_name_of(plugin) for plugin in plugins}
-        found = {module.partition(".")[0] for module in modules if "conftest" not in module}
-        return found - {"_pytest", "pytest", "pluginhost"}
+        return packages_of(plugin for manager in managers for plugin in manager.get_plugins())
+
+
+def packages_of(plugins: Iterable[object]) -> set[str]:
+    """Return the top-level packages of pytest's plugins, but for its own, ours, and conftest files."""
+    modules = {module_name_of(plugin) for plugin in plugins}
+    found = {module.partition(".")[0] for module in modules if "conftest" not in module}
+    return found - {"_pytest", "pytest", "pluginhost"}
+
+
+def timed_method(
+    nesting: ThreadNesting, call: Function, method: str, module: str, name: str
+) -> Function:
+    """Return `call`, one of `METHODS`, on record as that of the fixture `name` of a module."""
+    hook = f"{printable(name, 300)}{METHODS[method]}"
+    plugin = f"{FIXTURE}{printable(module, 300)}"
+    return nesting.timed(call, nesting.tree.site(EventKind.HOOK_CALL, plugin, hook), _same)
 
 
 def _same(result: Any) -> Any:

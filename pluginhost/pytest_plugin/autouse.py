@@ -9,21 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pluginhost.calltree import EventKind
-from pluginhost.capture import FIXTURE
 from pluginhost.instrumentation.by_thread import ThreadNesting
-from pluginhost.instrumentation.watched import module_name_of
-from pluginhost.printable import printable
-
-_METHODS = {"execute": "", "finish": ", teardown"}
-_NOT_TO_BE_LEFT_OUT = {"_pytest", "pytest", "pluginhost"}
-
-
-def packages_of_plugins(manager: Any) -> set[str]:
-    """Return the top-level packages of the plugins there are now, but for pytest's own and ours."""
-    modules = {module_name_of(plugin) for plugin in manager.get_plugins()}
-    found = {module.partition(".")[0] for module in modules if "conftest" not in module}
-    return found - _NOT_TO_BE_LEFT_OUT
+from pluginhost.instrumentation.fixtures import METHODS, packages_of, timed_method
 
 
 def module_of(fixturedef: Any) -> str:
@@ -40,7 +27,7 @@ class AutouseFixtures:
 
     def start(self, session: Any) -> None:
         """Step before the methods of each such fixture that the tests of a session have."""
-        packages = packages_of_plugins(session.config.pluginmanager)
+        packages = packages_of(session.config.pluginmanager.get_plugins())
         first_of = {id(item.parent): item for item in reversed(session.items)}
         found: dict[int, Any] = {}
         for item in first_of.values():  # its neighbours have the same
@@ -57,27 +44,20 @@ class AutouseFixtures:
         """Step out again."""
         while self._timed:
             methods = vars(self._timed.pop())
-            for name in _METHODS:
+            for name in METHODS:
                 methods.pop(name, None)
 
     def _time(self, fixturedef: Any, module: str) -> None:
-        for name, part in _METHODS.items():
-            setattr(fixturedef, name, self._timing(getattr(fixturedef, name), module, part))
+        for method in METHODS:
+            setattr(fixturedef, method, self._timing(fixturedef, method, module))
         self._timed.append(fixturedef)
 
-    def _timing(self, method: Any, module: str, part: str) -> Any:
-        hook = f"{printable(method.__self__.argname, 300)}{part}"
-        site = self._nesting.tree.site(
-            EventKind.HOOK_CALL, f"{FIXTURE}{printable(module, 300)}", hook
-        )
-        call = self._nesting.timed(method, site, _same)
+    def _timing(self, fixturedef: Any, method: str, module: str) -> Any:
+        original = getattr(fixturedef, method)
+        call = timed_method(self._nesting, original, method, module, fixturedef.argname)
 
-        def timed(request: Any) -> Any:
+        def timed(request: Any) -> Any:  # pytest passes it by name
             __tracebackhide__ = True
             return call(request)
 
         return timed
-
-
-def _same(result: Any) -> Any:
-    return result

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pluginhost.instrumentation.fixtures import packages_of
 from pluginhost.printable import printable
-from pluginhost.pytest_plugin.autouse import module_of, packages_of_plugins
+from pluginhost.pytest_plugin.autouse import module_of
 from pluginhost.pytest_plugin.suite_capture import Needed
 
 
@@ -18,7 +19,7 @@ def needed_of(session: Any) -> tuple[Needed, ...]:
     items = getattr(session, "items", None) or ()
     if not items:
         return ()
-    packages = packages_of_plugins(session.config.pluginmanager)
+    packages = packages_of(session.config.pluginmanager.get_plugins())
     found: dict[tuple[str, str], Needed] = {}
     seen: set[int] = set()
     for item in items:
