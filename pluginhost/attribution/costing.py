@@ -314,7 +314,9 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = ["import memory: growth of the resident set, an estimate"]
     saved = "imports saved: from the import statements of modules, an estimate"
-    notes.append(f"{saved}; under {least_share:.0%}, all" if least_share else saved)
+    if least_share:
+        saved += f"; in full where they took under {100 * least_share:g} % of the run"
+    notes.append(saved)
     if launched:
         notes.append("modules that the measuring itself needs are part of its own cost")
     if any(row.untimed for row in hooks):
