@@ -42,6 +42,13 @@ class PluginHostError(Exception):
         return "".join(parts)
 
 
+def named(error: BaseException) -> str:
+    """Return what went wrong in a line: what is ours says so itself, all else with its kind."""
+    if isinstance(error, PluginHostError):
+        return printable(error, 500)
+    return f"{type(error).__name__}: {printable(error, 300)}"
+
+
 class DiscoveryError(PluginHostError):
     """A source could not be read at all."""
 

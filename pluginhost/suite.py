@@ -1,9 +1,9 @@
 """Where the time of a test suite went: parts that add up to the whole, and who is behind them.
 
-Times are integers in ns. The whole (`wall_ns`) is from the start of the process until the report was
-made, summed over the processes where there are workers; `parts` partition it exactly. What a plugin
-costs, hook by hook, is in the `CostReport` of the same run, whose rows belong to the part `plugins`
-(conftest files have their imports in `imports`).
+Times are integers in ns. The whole (`wall_ns`) is from the start of the process until where the report
+ends (`until`), summed over the processes where there are workers; `parts` partition it exactly. What a
+plugin costs, hook by hook, is in the `CostReport` of the same run, whose rows belong to the part
+`plugins` (conftest files have their imports in `imports`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,17 @@ from enum import StrEnum
 import msgspec
 
 from pluginhost.costs import ImportCost
+
+
+class Until(StrEnum):
+    """How far a report of a suite goes."""
+
+    SUMMARY = "summary"
+    """To pytest's own summary."""
+    END = "end"
+    """To the end of pytest."""
+    EXIT = "exit"
+    """To the exit of the process: all exit handlers that were added since pluginhost was loaded."""
 
 
 class SuitePart(StrEnum):
@@ -36,6 +47,8 @@ class SuitePart(StrEnum):
     """All else that pytest itself does, with its own imports."""
     STARTUP = "startup"
     """Before anything could be recorded: the interpreter, and importing pytest."""
+    EXIT = "exit"
+    """After the plugins: what pytest cleans up, threads that are waited for, exit handlers."""
     IDLE = "idle"
     """Waiting for tests or results of other processes: pytest-xdist."""
     MEASURING = "measuring"
@@ -179,13 +192,14 @@ class SuiteAdvice(msgspec.Struct, frozen=True, kw_only=True):
 class SuiteReport(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about where the time of a test suite went.
 
-    `elapsed_ns` is what the user waited until the report was made, `wall_ns` the same summed over
-    all processes. `parts` has each `SuitePart` once; they add up to `wall_ns`. `memory` says which
-    figure of memory the tests have: empty, `rss` or `exact`. `bytes_per_test` is what keeping one
-    test takes, without its id. `ended` is `finished`, or what ended the session early.
+    `elapsed_ns` is what the user waited `until` then, `wall_ns` the same summed over all processes.
+    `parts` has each `SuitePart` once; they add up to `wall_ns`. `memory` says which figure of memory
+    the tests have: empty, `rss` or `exact`. `bytes_per_test` is what keeping one test takes, without
+    its id. `ended` is `finished`, or what ended the session early.
     """
 
     pytest: str
+    until: Until = Until.SUMMARY
     arguments: tuple[str, ...] = ()
     root: str = ""
     wall_ns: int

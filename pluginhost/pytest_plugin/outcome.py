@@ -6,76 +6,145 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
-from pluginhost.errors import PluginHostError
+from pluginhost.errors import named
+from pluginhost.figures import duration
 from pluginhost.printable import printable
-from pluginhost.pytest_plugin.earlier import imported_again, with_earlier
+from pluginhost.pytest_plugin.at_exit import AtExit
+from pluginhost.pytest_plugin.earlier import Imported, imported_again, with_earlier
+from pluginhost.pytest_plugin.files import WRITERS
+from pluginhost.pytest_plugin.recorded import Recorded
 from pluginhost.pytest_plugin.settings import Settings
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
 from pluginhost.pytest_plugin.terminal import Terminal
 from pluginhost.report import Report
+from pluginhost.suite import Until
 
 if TYPE_CHECKING:
     from pluginhost.pytest_plugin.gate import Judgement
-
-T = TypeVar("T")
 
 
 class Outcome:
     """Works out the report of a session, and tells everybody who wanted to know.
 
-    Whatever goes wrong here is ours: the session ends as it would have without us, and the
-    terminal says what is missing.
+    First at the summary; then again when pytest ends, as far as anybody needs it. Whatever goes
+    wrong here is ours: the session ends as it would have without us, and the terminal says what is
+    missing.
     """
 
-    def __init__(self, config: Any, settings: Settings, terminal: Any, session: Any) -> None:
+    def __init__(
+        self, config: Any, settings: Settings, terminal: Any, session: Any, workers: Sequence[Any]
+    ) -> None:
         self._config = config
         self._settings = settings
         self._terminal = Terminal(terminal)
         self._session = session
+        self._workers = workers
+        self._earlier: tuple[Imported, ...] | None = None
+        self._shown: Report | None = None
+        self._whole: Recorded | None = None
+        self._judgement: Judgement | None = None
+        self._written: dict[str, Path] = {}
+        self._told_ns = 0
 
-    def tell(self, captured: SuiteCapture, workers: Sequence[Any]) -> None:
-        """Show, write and judge."""
+    def tell(self, capture: Callable[[], SuiteCapture]) -> None:
+        """Show where the time went until now, and write it: the process may get no further."""
         try:
-            report = self._report(captured, workers)
-            self._terminal.show(report)
+            self._shown = self._recorded(capture).report(Until.SUMMARY)
+            self._terminal.show(self._shown)
         except Exception as error:
-            self._terminal.failed(f"the profile could not be worked out: {_named(error)}")
+            self._terminal.failed(f"the profile could not be worked out: {named(error)}")
+        else:
+            for name in WRITERS:
+                file = self._settings.file(name)
+                if file is not None and self._tried(name, WRITERS[name], self._shown, file):
+                    self._written[name] = file
+                    self._terminal.said(f"{name} written to {printable(file)}")
+            if self._settings.flag("junit"):
+                self._tried("junit", self._add_properties, self._shown)
+        self._told_ns = time.perf_counter_ns()
+
+    def conclude(self, capture: Callable[[], SuiteCapture], at_exit: AtExit | None) -> None:
+        """Tell what came since, write and judge it; have `at_exit` tell what comes then."""
+        from pluginhost.pytest_plugin.ending import (
+            Exiting,
+            Moment,
+            is_notable,
+            threads_waited_for,
+        )
+
+        begun, shown = Moment.now(), self._shown
+        if shown is None or shown.suite is None:
             return
-        judgement = self._tried("baseline", self._judged, report)
-        for name, write in _WRITERS.items():
-            file = self._settings.file(name)
-            if file is not None and self._tried(name, write, report, file, judgement):
-                self._terminal.said(f"{name} written to {printable(file)}")
-        if self._settings.flag("junit"):
-            self._tried("junit", self._add_properties, report)
+        elapsed_ns = shown.suite.elapsed_ns
+        notable = is_notable(begun.clock_ns - self._told_ns, elapsed_ns)
+        share = self._settings.fail_over()
+        asked = share is not None or any(map(self._settings.file, ("baseline", "markdown")))
+        if notable or asked or self._written:
+            later_ns = begun.clock_ns - self._told_ns if notable else None
+            self._tried("what came after the summary", self._tell_whole, capture, later_ns)
+        if at_exit is not None:
+            exiting = Exiting(
+                begun=begun,
+                told=Moment.now(),
+                elapsed_ns=elapsed_ns,
+                threads=threads_waited_for(),
+                recorded=self._whole if self._written else None,
+                files=self._written,
+                aloud=self._terminal.is_aloud,
+            )
+            at_exit.then(exiting.tell)
 
-    def _tried(self, what: str, function: Callable[..., T], *arguments: Any) -> T | None:
-        """Return what a function does, or say that it could not do it."""
+    def _tell_whole(self, capture: Callable[[], SuiteCapture], later_ns: int | None) -> None:
+        """Write and judge the whole; say what came later than the section, if that is notable."""
+        from pluginhost.pytest_plugin.ending import who_took_it
+
+        recorded = self._recorded(capture)
+        report = recorded.report(Until.END)
+        assert report.costs is not None
+        if later_ns is not None and self._shown is not None:
+            text = f"{duration(later_ns)} more until pytest had ended"
+            self._terminal.later(f"{text}: {who_took_it(self._shown, report)}")
+        self._tried("baseline", self._judge, report)
+        self._whole = recorded._replace(exit_code=self._exit_code())
+        costs = msgspec.structs.replace(report.costs, exit_code=self._whole.exit_code)
+        report = msgspec.structs.replace(report, costs=costs)
+        for name, file in list(self._written.items()):
+            if not self._tried(name, WRITERS[name], report, file):
+                del self._written[name]
+        summary = self._settings.file("markdown")
+        if summary is not None and self._tried(
+            "markdown", _add_to, report, summary, self._judgement
+        ):
+            self._terminal.said(f"markdown written to {printable(summary)}")
+
+    def _tried(self, what: str, function: Callable[..., None], *arguments: Any) -> bool:
+        """Whether a function could do what it does; say why not."""
         try:
-            return function(*arguments)
+            function(*arguments)
         except Exception as error:
-            self._terminal.failed(f"{what}: {_named(error)}")
-            return None
+            self._terminal.failed(f"{what}: {named(error)}")
+            return False
+        return True
 
-    def _judged(self, report: Report) -> Judgement | None:
+    def _judge(self, report: Report) -> None:
         """Compare with the baseline, if there is one; fail the session where something is slower."""
         file, share = self._settings.file("baseline"), self._settings.fail_over()
         if file is None:
             if share is not None:
                 self._terminal.failed("nothing to compare with: give --plugin-profile-baseline")
-            return None
+            return
         from pluginhost.pytest_plugin.gate import DEFAULT_SHARE, judged
 
-        found = judged(report, file, share or DEFAULT_SHARE)
+        self._judgement = found = judged(report, file, share or DEFAULT_SHARE)
         self._terminal.judged(found, fails=share is not None)
         passed = getattr(self._session, "exitstatus", 1) == 0
         if found.culprits and share is not None and passed:
             self._session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        return found
 
     def _add_properties(self, report: Report) -> None:
         from pluginhost.pytest_plugin.junit import add_properties
@@ -84,80 +153,36 @@ class Outcome:
         if not add_properties(self._config, report.suite):
             self._terminal.failed("junit: no file is written without --junit-xml")
 
-    def _report(self, captured: SuiteCapture, workers: Sequence[Any]) -> Report:
-        from pluginhost.environment import environment
-        from pluginhost.pytest_plugin.suite_report import reports_of
-
-        captures = [captured, *(each for each in workers if isinstance(each, SuiteCapture))]
+    def _recorded(self, capture: Callable[[], SuiteCapture]) -> Recorded:
+        """Return what all processes have recorded until now, with what came before."""
+        captured = capture()
+        captures = [captured, *(each for each in self._workers if isinstance(each, SuiteCapture))]
         if self._settings.value("imports") != "none" and captured.early:
-            trees = imported_again(("pytest", *_own(), *captured.early))
-            captures = [with_earlier(each, trees) for each in captures]
-        exit_status = getattr(self._session, "exitstatus", None)
-        costs, suite = reports_of(
-            captures,
+            if self._earlier is None:
+                self._earlier = imported_again(("pytest", *_own(), *captured.early))
+            captures = [with_earlier(each, self._earlier) for each in captures]
+        return Recorded(
+            captures=tuple(captures),
+            missing=[each for each in self._workers if not isinstance(each, SuiteCapture)],
             command=("pytest", *map(printable, self._config.invocation_params.args)),
             root=self._config.rootpath,
-            exit_code=int(exit_status) if exit_status is not None else None,
-            missing=[each for each in workers if not isinstance(each, SuiteCapture)],
-        )
-        return Report(
-            name="pytest",
-            created_timestamp_ns=time.time_ns(),
-            observed_ns=costs.wall_ns,
-            environment=environment(),
-            costs=costs,
-            suite=suite,
+            exit_code=self._exit_code(),
         )
 
-
-def _save(report: Report, file: Path, _judgement: Judgement | None) -> bool:
-    from pluginhost.report import write_report
-
-    write_report(report, file)
-    return True
+    def _exit_code(self) -> int | None:
+        status = getattr(self._session, "exitstatus", None)
+        return int(status) if status is not None else None
 
 
-def _export(report: Report, file: Path, name: str) -> bool:
-    from pluginhost.exporters import export
-
-    made = export(name, report)
-    file.write_bytes(made if isinstance(made, bytes) else made.encode("utf-8", "backslashreplace"))
-    return True
-
-
-def _html(report: Report, file: Path, _judgement: Judgement | None) -> bool:
-    return _export(report, file, "html")
-
-
-def _speedscope(report: Report, file: Path, _judgement: Judgement | None) -> bool:
-    return _export(report, file, "speedscope")
-
-
-def _markdown(report: Report, file: Path, judgement: Judgement | None) -> bool:
+def _add_to(report: Report, file: Path, judgement: Judgement | None) -> None:
     from pluginhost.pytest_plugin.markdown import markdown
 
     assert report.costs is not None
     assert report.suite is not None
     with file.open("a", encoding="utf-8") as opened:  # the summary of a CI run has several authors
         opened.write(markdown(report.costs, report.suite, judgement))
-    return True
-
-
-_WRITERS: dict[str, Callable[[Report, Path, Judgement | None], bool]] = {
-    "json": _save,
-    "save": _save,
-    "html": _html,
-    "speedscope": _speedscope,
-    "markdown": _markdown,
-}
 
 
 def _own() -> tuple[str, ...]:
     """Return the modules of pytest itself, in the order in which they were imported."""
     return tuple(name for name in sys.modules if name.startswith("_pytest."))
-
-
-def _named(error: BaseException) -> str:
-    if isinstance(error, PluginHostError):
-        return printable(error, 500)
-    return f"{type(error).__name__}: {printable(error, 300)}"

@@ -16,6 +16,7 @@ from pluginhost.pytest_plugin.hooks_of_pytest import COLLECTION, REPORTING, REPO
 from pluginhost.pytest_plugin.sections import (
     BODIES,
     COLLECTING,
+    ENDING,
     REWRITING,
     SETTING_UP,
     TEARING_DOWN,
@@ -30,6 +31,7 @@ _SECTIONS = {
     SETTING_UP: SuitePart.FIXTURES,
     TEARING_DOWN: SuitePart.FIXTURES,
     COLLECTING: SuitePart.COLLECTION,
+    ENDING: SuitePart.EXIT,
 }
 _OF_PYTEST = (SuitePart.PYTEST, SuitePart.REPORTING)
 

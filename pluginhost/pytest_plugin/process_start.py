@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 _PROGRAMS = ("pytest", "py.test", "pytest.exe", "py.test.exe")
-_CURRENT = "PYTEST_CURRENT_TEST"
+_RUNNING, _IN = "wrap_session", "_pytest.main"  # while pytest runs a session
 _LONGEST_NS = 600 * 10**9
 
 
@@ -20,7 +22,7 @@ def started_ns(*, worker: bool) -> int | None:
     None where the process is not pytest's: then pytest is a part of another program, whose earlier
     time is not the suite's. A process that was made by forking counts from there.
     """
-    if not worker and (not _is_pytest() or _is_within_a_test()):
+    if not worker and (not _is_pytest() or _is_within_another()):
         return None
     now_ns = time.perf_counter_ns()
     age_ns = _age_ns()
@@ -36,13 +38,16 @@ def _is_pytest() -> bool:
     return Path(file).name in _PROGRAMS or Path(file).parent.name == "pytest"
 
 
-def _is_within_a_test() -> bool:
-    """Whether a test of this process has begun the session; what was inherited says nothing."""
-    if _CURRENT not in os.environ:
-        return False
-    with suppress(OSError):
-        return _CURRENT.encode() not in Path("/proc/self/environ").read_bytes()
-    return True
+def _is_within_another() -> bool:
+    """Whether another session of this process has begun this one, or another thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return True
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name == _RUNNING and frame.f_globals.get("__name__") == _IN:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _age_ns() -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 from pluginhost.capture import Capture
 from pluginhost.instrumentation.tap import is_tapped
 from pluginhost.printable import printable
+from pluginhost.pytest_plugin.at_exit import AtExit
 from pluginhost.pytest_plugin.autouse import AutouseFixtures
 from pluginhost.pytest_plugin.declining import Declining
 from pluginhost.pytest_plugin.fixtures_seen import FixturesSeen
@@ -52,7 +54,10 @@ class SuiteProfile:
         self.config = config
         self.settings = Settings.of(config)
         self.worker: str = getattr(config, "workerinput", {}).get("workerid", "")
-        self._started_ns = started_ns(worker=hasattr(config, "workerinput"))
+        of_another = hasattr(config, "workerinput")
+        self._started_ns = started_ns(worker=of_another)
+        alone = self._started_ns is not None and not of_another
+        self._at_exit = AtExit() if alone else None
         self._early = tuple(
             printable(plugin.__name__, 300)
             for _, plugin in config.pluginmanager.list_name_plugin()
@@ -70,8 +75,9 @@ class SuiteProfile:
         self._ended = "finished"
         self._workers: list[Any] = []
         self._outcome: Outcome | None = None
-        self._stopped = False
+        self._stopped = self._over = False
         self._record()
+        config.add_cleanup(self.end)  # the first to be added is the last to be called
 
     def _record(self) -> None:
         if self.settings.memory == "exact":
@@ -128,6 +134,8 @@ class SuiteProfile:
         if manager.is_blocked("pluginhost") or not self.settings.is_asked(early_config):
             self.stop()
             manager.unregister(self)
+            if self._at_exit is not None:
+                self._at_exit.withdraw()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: Any) -> None:
@@ -179,25 +187,40 @@ class SuiteProfile:
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Show where the time went, below everything else."""
-        self._finish(terminalreporter)
+        self._tell(terminalreporter)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_unconfigure(self) -> None:
-        """Report what no summary has, and leave."""
-        if self._session is not None and not hasattr(self.config, "workeroutput"):
-            self._finish(self.config.pluginmanager.get_plugin("terminalreporter"))
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_unconfigure(self, config: Any) -> Generator[None, None, None]:
+        """Record what pytest has to clean up after this; it may not come to it where this fails."""
+        try:
+            yield
+        except BaseException:
+            self.end()
+            raise
+        if not self._stopped:
+            config.add_cleanup(self._timer.begin_ending)  # the last to be added is the first
+
+    def end(self) -> None:
+        """Record no more, and tell what no summary has and what came after it."""
+        if self._over:
+            return
+        self._over = True
+        self._timer.end_ending()
         self.stop()
+        if self._session is None or hasattr(self.config, "workeroutput"):
+            return
+        self._tell(self.config.pluginmanager.get_plugin("terminalreporter"))
+        if self._outcome is not None:
+            self._outcome.conclude(self.capture, self._at_exit)
 
-    def _finish(self, terminal: Any) -> None:
+    def _tell(self, terminal: Any) -> None:
         """Work out where the time went, once, and tell everybody who wanted to know."""
         if self._outcome is not None or hasattr(self.config, "workeroutput"):
             return
         from pluginhost.pytest_plugin.outcome import Outcome
 
-        captured = self.capture()
-        self.stop()
-        self._outcome = Outcome(self.config, self.settings, terminal, self._session)
-        self._outcome.tell(captured, self._workers)
+        self._outcome = Outcome(self.config, self.settings, terminal, self._session, self._workers)
+        self._outcome.tell(self.capture)
 
 
 def _without(capture: Capture, untimed: set[tuple[str, str]]) -> Capture:

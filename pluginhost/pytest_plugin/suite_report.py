@@ -22,7 +22,13 @@ from pluginhost.pytest_plugin.parts import OURS, Parts
 from pluginhost.pytest_plugin.sections import BODIES
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
 from pluginhost.pytest_plugin.table import OUTCOMES
-from pluginhost.suite import MarkerCost, SuiteReport, SuiteTests, WorkerCost
+from pluginhost.suite import MarkerCost, SuiteReport, SuiteTests, Until, WorkerCost
+
+_NOT_IN_IT: dict[Until, str] = {
+    Until.SUMMARY: "what comes after the summary, ending pytest and the process, is not in it",
+    Until.END: "what the process does after pytest has ended is not in it",
+    Until.EXIT: "what the interpreter does after its exit handlers is not in it",
+}
 
 
 def reports_of(
@@ -32,6 +38,7 @@ def reports_of(
     root: Path,
     exit_code: int | None,
     missing: Sequence[WorkerCost] = (),
+    until: Until = Until.SUMMARY,
 ) -> tuple[CostReport, SuiteReport]:
     """Return what plugins cost, and where the suite's time went, in all processes together.
 
@@ -57,6 +64,7 @@ def reports_of(
     seen = FilesSeen(parts, str(root))
     suite = SuiteReport(
         pytest=pytest.__version__,
+        until=until,
         arguments=command[1:],
         root=str(root),
         wall_ns=costs.wall_ns,
@@ -78,7 +86,7 @@ def reports_of(
         bytes_per_test=max((each.bytes_per_test or 0.0 for each in captured), default=0.0) or None,
         ended=captured[0].ended,
         incomplete=incomplete,
-        notes=_notes(captured, costs),
+        notes=_notes(captured, costs, until),
     )
     needed = _needed(captured, parted)
     return costs, msgspec.structs.replace(suite, advice=advice_on(costs, suite, needed))
@@ -209,8 +217,10 @@ def _workers(captured: Sequence[SuiteCapture], parts: Parts) -> list[WorkerCost]
     ]
 
 
-def _notes(captured: Sequence[SuiteCapture], costs: CostReport) -> tuple[str, ...]:
-    notes = ["what comes after this report, ending pytest and the interpreter, is not in it"]
+def _notes(captured: Sequence[SuiteCapture], costs: CostReport, until: Until) -> tuple[str, ...]:
+    notes = [_NOT_IN_IT[until]]
+    if captured[1:]:
+        notes.append("workers: until they handed over what they had recorded")
     if captured[0].started_ns is None:
         notes.append("pytest is part of another program: counted from when pluginhost was loaded")
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pluginhost.printable import printable
-from pluginhost.rendering import Line, suite_lines
+from pluginhost.rendering import Line, paragraph, suite_lines
 from pluginhost.report import Report
 
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ class Terminal:
 
     def __init__(self, reporter: Any) -> None:
         self._reporter = reporter
+
+    @property
+    def is_aloud(self) -> bool:
+        """Whether there is anybody to hear what was done."""
+        return self._reporter is not None and self._reporter.verbosity >= 0
 
     def show(self, report: Report) -> None:
         """Write the section about a report."""
@@ -50,8 +55,14 @@ class Terminal:
 
     def said(self, text: str) -> None:
         """Write what was done."""
-        if self._reporter is not None and self._reporter.verbosity >= 0:
+        if self.is_aloud:
             self._reporter.write_line(f"pluginhost: {printable(text, 500)}")
+
+    def later(self, text: str) -> None:
+        """Write what came after the section, as wide as that."""
+        if self.is_aloud:
+            for line in paragraph(text, lead="pluginhost: "):
+                self._line(line)
 
     def failed(self, text: str) -> None:
         """Write what went wrong."""

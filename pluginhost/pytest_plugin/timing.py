@@ -21,7 +21,7 @@ from pluginhost.instrumentation.calls import named_like
 from pluginhost.instrumentation.tap import Timed
 from pluginhost.pytest_plugin.fixtures_seen import FixturesSeen
 from pluginhost.pytest_plugin.hooks_of_pytest import needs_no_timing
-from pluginhost.pytest_plugin.sections import BODIES, COLLECTING
+from pluginhost.pytest_plugin.sections import BODIES, COLLECTING, ENDING
 from pluginhost.pytest_plugin.table import TestTable
 from pluginhost.recording import Recorder
 
@@ -41,8 +41,18 @@ class SuiteTimer:
         self._fixtures = fixtures
         self._bodies = self._site(BODIES)
         self._below: dict[CallPath, tuple[tuple[int, int], int]] = {}
+        self._ending: tuple[Any, ...] | None = None
         self.untimed: set[tuple[str, str]] = set()
         """Which plugins' implementations of which hooks have no records of their own."""
+
+    def begin_ending(self) -> None:
+        """Record from now on what comes after all hooks."""
+        self._ending = self._nesting.enter(self._site(ENDING))
+
+    def end_ending(self) -> None:
+        """End that, where it was begun."""
+        if self._ending is not None:
+            self._left(self._ending)
 
     def through(self, timed: Timed) -> Timed:
         """Return what times like `timed`, but for the implementations that contain others' work."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from pluginhost.capture import Capture
+from pluginhost.errors import named
 from pluginhost.printable import printable
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
 from pluginhost.suite import WorkerCost
@@ -37,7 +38,7 @@ def hand_over(profile: Recorded) -> None:
     try:
         output[_KEY] = msgspec.msgpack.encode(profile.capture())
     except Exception as error:  # the tests' outcomes must arrive
-        output[_FAILED] = f"{type(error).__name__}: {printable(error, 300)}"
+        output[_FAILED] = named(error)
     profile.stop()
 
 

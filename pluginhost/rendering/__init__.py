@@ -6,9 +6,9 @@ gives them colours. Nothing here measures: it shows what the records say, the wo
 
 from pluginhost.rendering.analytics import analytics_lines, analytics_text
 from pluginhost.rendering.costs import cost_lines, cost_text, verification_lines
-from pluginhost.rendering.lines import WIDTH, Line, Span, plain
+from pluginhost.rendering.lines import WIDTH, Line, Span, paragraph, plain
 from pluginhost.rendering.performance import performance_lines, performance_text
-from pluginhost.rendering.suite import answer, suite_lines, suite_text
+from pluginhost.rendering.suite import answer, part_name, suite_lines, suite_text
 
 __all__ = [
     "WIDTH",
@@ -19,6 +19,8 @@ __all__ = [
     "answer",
     "cost_lines",
     "cost_text",
+    "paragraph",
+    "part_name",
     "performance_lines",
     "performance_text",
     "plain",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from textwrap import wrap
 from typing import TypeVar
@@ -20,6 +21,8 @@ Column = tuple[str, int, Callable[[Row], Span]]
 """Heading, width, and what a row has to say in it."""
 
 _ROWS = 20
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:[num]?s|[KMG]?i?B|%)(?!\w))")
+_KEPT = "\N{NO-BREAK SPACE}"
 
 
 def plain(lines: Iterable[Line]) -> str:
@@ -86,9 +89,12 @@ def paragraph(text: str, style: str = "", *, lead: str = "", indent: int = 0) ->
 
 
 def wrapped(text: str, width: int) -> Iterator[str]:
-    """Yield `text` in lines of at most `width` columns, which wide characters fill faster."""
-    for line in wrap(text, width):
-        rest = line
+    """Yield `text` in lines of at most `width` columns, which wide characters fill faster.
+
+    A figure and its unit stay together.
+    """
+    for line in wrap(_BEFORE_UNIT.sub(_KEPT, text), width):
+        rest = line.replace(_KEPT, " ")
         while width_of(rest) > width:
             cut = fitted(rest, width).rstrip().removesuffix(ELLIPSIS)
             yield cut

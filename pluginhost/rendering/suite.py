@@ -9,9 +9,14 @@ from pluginhost.costs import CostReport, PluginCost, PluginKind
 from pluginhost.figures import apportioned, duration, of, short
 from pluginhost.printable import fitted, printable, width_of
 from pluginhost.rendering.lines import WIDTH, Line, labelled, paragraph, plain, within_width
-from pluginhost.suite import FixtureCost, SuiteAdvice, SuitePart, SuiteReport
+from pluginhost.suite import FixtureCost, SuiteAdvice, SuitePart, SuiteReport, Until
 
-_NAMES = {SuitePart.PYTEST: "pytest itself", SuitePart.STARTUP: "startup"}
+_PART_NAMES = {SuitePart.PYTEST: "pytest itself", SuitePart.STARTUP: "startup"}
+_UNTIL: dict[Until, str] = {
+    Until.SUMMARY: "until the summary",
+    Until.END: "until pytest had ended",
+    Until.EXIT: "until the exit",
+}
 _NOTABLE = 0.005
 _ROWS = {"tests": 3, "fixtures": 3, "plugins": 3, "imports": 2}
 _MORE_ROWS = {"tests": 20, "fixtures": 20, "plugins": 20, "imports": 20}
@@ -39,13 +44,18 @@ def suite_lines(costs: CostReport, suite: SuiteReport, *, verbosity: int = 0) ->
     return map(within_width, lines)
 
 
+def part_name(part: SuitePart) -> str:
+    """Return how a part of the whole is called where it is shown."""
+    return _PART_NAMES.get(part, part.value)
+
+
 def answer(suite: SuiteReport) -> str:
     """Return the whole in a sentence: the parts that matter, the largest first, 100 % in all."""
     shares = apportioned([max(0, each.self_ns) for each in suite.parts], 100)
     pairs = list(zip(shares, suite.parts, strict=True))
     said = [(n, each) for n, each in pairs if n and each.part is not SuitePart.UNATTRIBUTED]
     said.sort(key=lambda pair: -pair[0])
-    texts = [f"{n} % {_NAMES.get(each.part, each.part.value)}" for n, each in said]
+    texts = [f"{n} % {part_name(each.part)}" for n, each in said]
     rest = next(n for n, each in pairs if each.part is SuitePart.UNATTRIBUTED)
     return ", ".join([*texts, f"{rest} % unattributed"])
 
@@ -76,7 +86,7 @@ def _lines(costs: CostReport, suite: SuiteReport, *, more: bool) -> Iterator[Lin
 
 def _whole(suite: SuiteReport) -> str:
     """Return what the shares are of."""
-    text = f"of {duration(suite.wall_ns)} until the summary"
+    text = f"of {duration(suite.wall_ns)} {_UNTIL[suite.until]}"
     if suite.workers:
         there = sum(1 for worker in suite.workers if worker.wall_ns)
         text += f" in {of(1 + there, 'process').replace('processs', 'processes')}"
@@ -174,7 +184,7 @@ def _parts(suite: SuiteReport) -> Iterator[Line]:
     shares = apportioned([max(0, each.self_ns) for each in suite.parts], 1000)
     for each, share in zip(suite.parts, shares, strict=True):
         cpu = "-" if each.cpu_ns is None else short(each.cpu_ns)
-        name = _NAMES.get(each.part, each.part.value)
+        name = part_name(each.part)
         yield ((f"{name:<20}{short(each.self_ns):>10}{cpu:>10}{share / 10:>8.1f}", ""),)
     yield ((f"{'in all':<20}{short(suite.wall_ns):>10}{'':>10}{sum(shares) / 10:>8.1f}", "title"),)
 

@@ -21,6 +21,7 @@ from pluginhost.rendering import (
     performance_text,
     plain,
 )
+from pluginhost.rendering.lines import wrapped
 from pluginhost.report import (
     AggregateMetrics,
     AnalyticsReport,
@@ -946,3 +947,26 @@ def test_a_whole_analytics_report(matches_snapshot: Callable[[str, str], None]) 
         ),
     )
     matches_snapshot("analytics.txt", analytics_text(report))
+
+
+UNITS = ["s", "ms", "us", "ns", "%", "B", "MiB"]
+
+
+@given(
+    words=st.lists(
+        st.one_of(
+            st.sampled_from(UNITS).map(lambda unit: f"62.8 {unit}"),
+            st.text("abc0123456789-", min_size=1, max_size=6),
+        ),
+        min_size=1,
+        max_size=30,
+    ),
+    width=st.integers(8, 60),
+)
+def test_a_figure_and_its_unit_are_not_torn_apart(words: list[str], width: int) -> None:
+    """Lines are as wide as they may be, say all there is, and none ends between the two."""
+    text = " ".join(words)
+    lines = list(wrapped(text, width))
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert all(len(line) <= width for line in lines)
+    assert not any(line.split()[0] in UNITS for line in lines)

@@ -1,0 +1,241 @@
+"""A profile goes on after the summary: to the end of pytest, and to the exit of its process."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pluginhost.pytest_plugin.at_exit import AtExit
+from pluginhost.report import read_report
+from pluginhost.suite import SuitePart, SuiteReport, Until
+
+from .conftest import OURS, QUIET, Profiled, write_suite
+
+PASSES = "def test_passes(): pass\n"
+
+
+def launched(folder: Path, files: dict[str, str], *arguments: str) -> Profiled:
+    """Run a suite in a process of its own, with a profile."""
+    write_suite(folder, {"pytest.ini": "[pytest]\n", **files})
+    saved = folder / "profile.json"
+    words = [*QUIET, *OURS, f"--plugin-profile-json={saved}", *arguments]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words],
+        cwd=folder,
+        env={
+            k: v
+            for k, v in os.environ.items()
+            if k not in ("PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST")
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    report = read_report(saved) if saved.exists() else None
+    return Profiled(done.returncode, done.stdout + done.stderr, report)
+
+
+def adds_up(suite: SuiteReport) -> bool:
+    return sum(each.self_ns for each in suite.parts) == suite.wall_ns
+
+
+def self_ns(found: Profiled, hook: str) -> int:
+    assert found.report is not None
+    assert found.report.costs is not None
+    return sum(row.self_ns for row in found.report.costs.hooks if row.hook == hook)
+
+
+def test_what_plugins_do_at_the_end_is_theirs_and_said(profiled) -> None:
+    """A slow `pytest_unconfigure` is in the file, and a line below pytest's last one names it."""
+    found = profiled(
+        {
+            "conftest.py": "import time\ndef pytest_unconfigure(): time.sleep(0.2)\n",
+            "test_a.py": PASSES,
+        }
+    )
+    assert found.suite.until is Until.END
+    assert adds_up(found.suite)
+    assert self_ns(found, "pytest_unconfigure") >= 200_000_000
+    said = found.out.partition("1 passed")[2]
+    assert re.search(
+        r"^pluginhost: \S+ m?s more until pytest had ended: pytest_unconfigure of\s+conftest\.py 2",
+        said,
+        re.MULTILINE,
+    )
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_what_pytest_cleans_up_is_the_exit(profiled) -> None:
+    """What comes after all hooks has a part of its own, with its CPU time."""
+    found = profiled(
+        {
+            "conftest.py": """
+                import time
+                def pytest_configure(config): config.add_cleanup(lambda: time.sleep(0.2))
+            """,
+            "test_a.py": PASSES,
+        }
+    )
+    part = found.suite.part(SuitePart.EXIT)
+    assert part.self_ns >= 200_000_000
+    assert part.cpu_ns is not None
+    assert part.cpu_ns < part.self_ns
+    assert adds_up(found.suite)
+    assert "what pytest cleans up" in found.out
+
+
+def test_nothing_is_said_of_an_end_that_nobody_notices(profiled) -> None:
+    """pytest's last line is the last one."""
+    found = profiled({"test_a.py": PASSES})
+    assert found.out.splitlines()[-1].strip("= ").startswith("1 passed")
+    assert found.suite.until is Until.END
+
+
+def test_a_thread_that_the_process_waits_for_is_named(tmp_path: Path) -> None:
+    """The file goes to the exit of the process, and the line says what it was waiting for."""
+    found = launched(
+        tmp_path,
+        {
+            "test_a.py": """
+                import threading
+                def test_a():
+                    main = threading.main_thread()
+                    def linger():
+                        main.join()
+                        threading.Event().wait(0.5)
+                    threading.Thread(target=linger, name="leftover\\x1b[31m").start()
+            """
+        },
+    )
+    assert found.suite.until is Until.EXIT
+    assert found.part_ns(SuitePart.EXIT) >= 500_000_000
+    assert adds_up(found.suite)
+    said = " ".join(found.out.partition("1 passed")[2].split())
+    assert re.search(
+        r"pluginhost: \S+ m?s more until the process could exit: threads leftover", said
+    )
+    assert "linger" in said
+    assert "\x1b" not in said
+
+
+def test_exit_handlers_are_part_of_the_exit(tmp_path: Path) -> None:
+    """Also those that were added before the tests; the sums hold for plugins as well."""
+    found = launched(
+        tmp_path,
+        {
+            "conftest.py": "import atexit, time\natexit.register(time.sleep, 0.3)\n",
+            "test_a.py": PASSES,
+        },
+    )
+    assert found.suite.until is Until.EXIT
+    assert found.part_ns(SuitePart.EXIT) >= 300_000_000
+    assert found.report is not None
+    costs = found.report.costs
+    assert costs is not None
+    rows_ns = costs.application.self_ns + sum(row.self_ns for row in costs.plugins)
+    assert rows_ns + costs.measuring.total_ns + costs.unattributed_ns == costs.wall_ns
+    assert costs.unattributed_ns >= 0
+    assert "more until the process could exit: exit handlers" in found.out
+
+
+def test_the_end_counts_for_a_baseline(profiled, tmp_path: Path) -> None:
+    """A plugin that got slower after the summary fails the run, and is named last."""
+    kept = f"{tmp_path}/base.json"
+
+    def files(pause: float) -> dict[str, str]:
+        text = f"import time\ndef pytest_unconfigure(): time.sleep({pause})\n"
+        return {"conftest.py": text, "test_a.py": PASSES}
+
+    assert (
+        profiled(files(0.01), f"--plugin-profile-save={kept}", "--plugin-profile-wall-only").code
+        == 0
+    )
+    options = (f"--plugin-profile-baseline={kept}", "--plugin-profile-fail-over=50%")
+    found = profiled(files(0.8), *options, "--plugin-profile-wall-only")
+    assert found.code == 1
+    assert re.search(r"^pluginhost: FAILED conftest\.py: ", found.out, re.MULTILINE)
+    assert found.report is not None
+    assert found.report.costs is not None
+    assert found.report.costs.exit_code == 1
+
+
+def test_a_plugin_that_raises_at_the_end_costs_no_file(profiled) -> None:
+    """pytest's own behaviour stays, and the profile is whole."""
+    files = {
+        "conftest.py": "def pytest_unconfigure(): raise RuntimeError('at the end')\n",
+        "test_a.py": PASSES,
+    }
+    with pytest.raises(RuntimeError, match="at the end") as bare:
+        profiled(files, profile=False)
+    with pytest.raises(RuntimeError, match="at the end") as found:
+        profiled(files)
+    assert found.traceback[-1].name == bare.traceback[-1].name == "pytest_unconfigure"
+    suite = read_report(Path("profile.json")).suite
+    assert suite is not None
+    assert suite.until is Until.END
+
+
+def test_a_process_that_ends_at_once_has_the_file_of_the_summary(tmp_path: Path) -> None:
+    """`os._exit` is nothing that anybody is told of."""
+    found = launched(
+        tmp_path,
+        {
+            "conftest.py": "import os\ndef pytest_unconfigure(): os._exit(5)\n",
+            "test_a.py": PASSES,
+        },
+    )
+    assert found.code == 5
+    assert found.suite.until is Until.SUMMARY
+    assert found.suite.test_count == 1
+
+
+def test_a_fork_does_not_write_what_is_its_parents(tmp_path: Path) -> None:
+    """Exit handlers are called in a child as well; ours leaves the file alone."""
+    found = launched(
+        tmp_path,
+        {
+            "conftest.py": """
+                import os, sys
+                def pytest_unconfigure(config):
+                    config.add_cleanup(fork)
+                def fork():
+                    os.environ["CHILD"] = ""
+                    if os.fork() == 0:
+                        sys.exit(0)
+                    os.wait()
+            """,
+            "test_a.py": PASSES,
+        },
+    )
+    assert found.code == 0
+    assert found.suite.until is Until.EXIT
+    assert found.report is not None
+    assert found.report.environment.pid == found.report.costs.processes[0].pid
+
+
+def test_sessions_within_another_program_leave_nothing_to_its_exit(profiled) -> None:
+    """Whoever calls `pytest.main()` may go on for long: the profile ends with pytest."""
+    profiled({"test_a.py": PASSES})
+    before = atexit._ncallbacks()  # those of libraries are there now
+    found = profiled({"test_a.py": PASSES})
+    assert atexit._ncallbacks() == before
+    assert found.part_ns(SuitePart.STARTUP) == 0
+
+
+def test_what_is_withdrawn_is_not_called() -> None:
+    """Not even if a function was given before."""
+    called: list[int] = []
+    first, second = AtExit(), AtExit()
+    first.then(lambda: called.append(1))
+    second.then(lambda: called.append(2))
+    first._call()
+    second.withdraw()
+    second._call()
+    assert called == [1]
+    first.withdraw()
