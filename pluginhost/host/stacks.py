@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import re
 import sys
 from collections.abc import Mapping
 from types import ModuleType
 from typing import NamedTuple
+
+from pluginhost.host.scratch import scratch_file
 
 _THREAD = re.compile(r"hread (0x[0-9a-f]+)(.*?)(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
 _CALL = re.compile(r'^  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
@@ -35,11 +38,8 @@ def stacks() -> Mapping[int, tuple[Call, ...]]:
     faulthandler walks them all while nothing else runs: at most 100 threads, the newest, and 100
     calls of each. Paths are as it shows them, see `shown_path`.
     """
-    import faulthandler
-    import tempfile
-
     try:
-        with tempfile.TemporaryFile() as dump:
+        with scratch_file() as dump:
             faulthandler.dump_traceback(dump)
             dump.seek(0)
             text = dump.read().decode("ascii", "replace")

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from secrets import token_hex
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pluginhost.errors import WorkerCrashedError
 from pluginhost.host.runners import sweeping
@@ -30,6 +29,7 @@ from pluginhost.host.runners.frames import (
     Hello,
     answer_of,
 )
+from pluginhost.host.scratch import scratch_file
 from pluginhost.printable import printable
 
 _BOOT = (
@@ -131,7 +131,7 @@ class WorkerProcess:
         )
         ours, theirs = socket.socketpair()
         alive, self._alive = os.pipe()
-        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
+        self._log = scratch_file()
         descriptors = theirs.fileno(), alive, self._log.fileno()
         words = [*map(str, (*descriptors, os.getpid())), self._cookie, *sys.path]
         try:
