@@ -78,6 +78,7 @@ class EventBus:
         self._sweeper: Courier | None = None
         self._closed = False
         self._followed = False
+        follow_forks(self)
 
     @property
     def pending(self) -> int:
@@ -120,7 +121,6 @@ class EventBus:
             self._match()
             if not self._followed:
                 self._followed = True
-                follow_forks(self)
                 follow_exit(self)
         self._deliver(self.subscriptions)
         return subscription

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import threading
 import time
 from functools import cache
 from itertools import count
@@ -48,6 +49,18 @@ def follow_exit(owner: Finisher) -> None:
     """Have `owner.at_exit()` called when the interpreter ends in an orderly way."""
     _hook_exit()
     _FINISHERS[next(_SERIALS)] = owner
+
+
+class SharedLock:
+    """A lock for what the whole process shares: `with shared.lock`. A child process has a new one."""
+
+    def __init__(self) -> None:
+        self.after_fork()
+        follow_forks(self)
+
+    def after_fork(self) -> None:
+        """Begin anew: whoever had it is not there."""
+        self.lock = threading.Lock()
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from math import log, sqrt
 
@@ -54,7 +53,6 @@ class AnomalyDetector:
             )
         self._sensitivity = sensitivity
         self._usual: dict[CallSite, _Usual] = {}
-        self._lock = threading.Lock()
         self._found: list[Anomaly] = []
         self.left_out = 0
         """How many anomalies were not kept, beyond the first `MAX_ANOMALIES`."""
@@ -76,33 +74,31 @@ class AnomalyDetector:
 
     def anomalies(self) -> tuple[Anomaly, ...]:
         """Return what was told so far, the earliest first."""
-        with self._lock:
-            return tuple(self._found)
+        return tuple(self._found.copy())  # which is atomic
 
     def _tell(self, found: Anomaly) -> None:
         """Keep an anomaly; what goes on is one."""
-        with self._lock:
-            for position in range(len(self._found) - 1, max(-1, len(self._found) - 50), -1):
-                known = self._found[position]
-                same = (known.plugin, known.hook, known.kind) == (
-                    found.plugin,
-                    found.hook,
-                    found.kind,
+        for position in range(len(self._found) - 1, max(-1, len(self._found) - 50), -1):
+            known = self._found[position]
+            same = (known.plugin, known.hook, known.kind) == (
+                found.plugin,
+                found.hook,
+                found.kind,
+            )
+            if same and found.first_timestamp_ns - known.last_timestamp_ns <= _TOGETHER_NS:
+                larger = found if found.score > known.score else known
+                self._found[position] = replace(
+                    known,
+                    last_timestamp_ns=found.last_timestamp_ns,
+                    count=known.count + found.count,
+                    score=larger.score,
+                    seen=larger.seen,
                 )
-                if same and found.first_timestamp_ns - known.last_timestamp_ns <= _TOGETHER_NS:
-                    larger = found if found.score > known.score else known
-                    self._found[position] = replace(
-                        known,
-                        last_timestamp_ns=found.last_timestamp_ns,
-                        count=known.count + found.count,
-                        score=larger.score,
-                        seen=larger.seen,
-                    )
-                    return
-            if len(self._found) >= MAX_ANOMALIES:
-                self.left_out += 1
-            else:
-                self._found.append(found)
+                return
+        if len(self._found) >= MAX_ANOMALIES:
+            self.left_out += 1
+        else:
+            self._found.append(found)
 
 
 class _Usual:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from inspect import isawaitable
 from pathlib import Path
 from threading import get_ident
@@ -368,7 +367,7 @@ class PluginHost:
         if self.lifecycle_lock._is_owned():  # type: ignore[attr-defined]
             return  # it is a plugin's setup or teardown that forks, and it goes on here
         self.lifecycle_lock = threading.RLock()
-        for record in self._catalogue.midway():
-            with suppress(Exception):
-                self._steps.discard(record)
+        midway = self._catalogue.midway()
+        self._steps.after_fork(midway)
+        for record in midway:
             record.info = failed(record.info, cut_short(record.info))

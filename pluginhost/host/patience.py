@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pluginhost.errors import PluginLoadError
+from pluginhost.host.sources.importing import is_half_imported
 from pluginhost.seconds import ns_of_seconds
 
 
@@ -23,9 +24,25 @@ class Patience:
             ns_of_seconds(deadline, "load_deadline")
         self._deadline = deadline
         self._hanging: dict[str, threading.Thread] = {}
+        self._lost: set[str] = set()
+
+    def after_fork(self, module_names: Iterable[str]) -> None:
+        """Note which of these, or of those that hang, other threads were importing when it forked.
+
+        Python never gives their locks back. To import one would be to wait for ever, or, in a thread
+        that happens to have the number of the one that is gone, to get what was there by then.
+        """
+        self._lost.update(filter(is_half_imported, (*module_names, *self._hanging)))
 
     def call(self, function: Callable[[], Any], plugin_id: str, module_name: str, what: str) -> Any:
         """Return what `function` returns; raises `PluginLoadError` at the deadline."""
+        if module_name in self._lost:
+            raise PluginLoadError(
+                "another thread was importing it when this process was forked: its lock is never"
+                " given back",
+                plugin_id=plugin_id,
+                remedy="load it before forking, or give it a process of its own",
+            )
         if self._deadline is None:
             return function()
         thread = self._hanging.get(module_name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Awaitable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import pluggy
@@ -231,6 +231,13 @@ class HostSteps:
         record.witness()
         if candidate.own_module:
             forget(candidate.module_name)
+
+    def after_fork(self, midway: Sequence[PluginRecord]) -> None:
+        """Take out what other threads were loading or unloading; they are not in the child."""
+        self._patience.after_fork(record.candidate.module_name for record in midway)
+        for record in midway:
+            with suppress(Exception):
+                self.discard(record)
 
     def _load_here(self, record: PluginRecord) -> None:
         plugin_id, module_name = record.info.id, record.candidate.module_name

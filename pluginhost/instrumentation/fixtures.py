@@ -7,7 +7,6 @@ of it in pytest. Without the plugin all of that is gone. Other programs have non
 from __future__ import annotations
 
 import sys
-import threading
 import weakref
 from collections.abc import Iterable
 from types import FunctionType
@@ -19,8 +18,9 @@ from pluginhost.instrumentation.by_thread import ThreadNesting
 from pluginhost.instrumentation.calls import Function
 from pluginhost.instrumentation.watched import module_name_of
 from pluginhost.printable import printable
+from pluginhost.processes import SharedLock
 
-_PATCHING = threading.Lock()
+_PATCHING = SharedLock()
 METHODS = {"execute": "", "finish": ", teardown"}
 """The methods by which pytest sets fixtures up and ends them, and what follows the name of a record."""
 
@@ -41,7 +41,7 @@ class FixtureSource:
             return
         self._managers.append(weakref.ref(manager))
         self._timed.clear()
-        with _PATCHING:
+        with _PATCHING.lock:
             for method in METHODS:
                 original = vars(fixtures.FixtureDef).get(method)
                 if isinstance(original, FunctionType) and method not in self._replaced:
@@ -52,7 +52,7 @@ class FixtureSource:
     def stop(self) -> None:
         """Step out; if somebody stands above, pass on from now on."""
         fixtures: Any = sys.modules.get("_pytest.fixtures")
-        with _PATCHING:
+        with _PATCHING.lock:
             for method, (original, mine) in self._replaced.items():
                 if fixtures is not None and vars(fixtures.FixtureDef).get(method) is mine:
                     setattr(fixtures.FixtureDef, method, original)

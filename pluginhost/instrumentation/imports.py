@@ -8,7 +8,6 @@ of them by file name. Whose an import is, is not known yet when it happens, so i
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType
@@ -19,9 +18,10 @@ from pluginhost.capture import ENTRY_POINT
 from pluginhost.instrumentation.by_thread import ThreadNesting
 from pluginhost.instrumentation.readings import rss_gauge
 from pluginhost.printable import printable
+from pluginhost.processes import SharedLock
 
 _METADATA = ("importlib.metadata", "importlib_metadata")  # the library, and its backport
-_PATCHING = threading.Lock()
+_PATCHING = SharedLock()
 
 
 class ImportSource:
@@ -32,7 +32,7 @@ class ImportSource:
 
     def start(self) -> None:
         """Step between Python and its import machinery."""
-        with _PATCHING:
+        with _PATCHING.lock:
             for owner, name in _places():
                 _Patch.of(owner, name).timers += (self._timer,)
         self._timer.loaded = self._patch_metadata
@@ -40,14 +40,14 @@ class ImportSource:
     def stop(self) -> None:
         """Step out; with the last one, what was there before is put back."""
         self._timer.loaded = None
-        with _PATCHING:
+        with _PATCHING.lock:
             for owner, name in _places():
                 _Patch.remove(owner, name, self._timer)
 
     def _patch_metadata(self, module: str) -> None:
         """Time entry points as soon as there is a library that loads them."""
         if module in _METADATA:
-            with _PATCHING:
+            with _PATCHING.lock:
                 patch = _Patch.of(sys.modules[module].EntryPoint, "load")
                 if self._timer not in patch.timers and self._timer.loaded is not None:
                     patch.timers += (self._timer,)

@@ -21,6 +21,7 @@ from pluginhost.instrumentation.inside_frames import FrameTree
 from pluginhost.instrumentation.inside_profilers import PROFILERS, FrameProfiler, Running
 from pluginhost.instrumentation.lifecycle import Observable
 from pluginhost.printable import printable
+from pluginhost.processes import follow_forks
 from pluginhost.subscription import warn
 
 _FINEST_NS = 50_000
@@ -48,9 +49,16 @@ class InsideSource:
         self._inside = inside
         self._clock = clock
         self._profiler = profiler or PROFILERS[inside.kind]()
-        self._tree = FrameTree(largest=inside.kind is Kind.MEMORY)
-        self._lock = threading.Lock()
         self._under_way: ContextVar[bool] = ContextVar("pluginhost_inside", default=False)
+        self._wrapper = _Wrapper(self)
+        self._started = False
+        self._begin()
+        follow_forks(self)
+
+    def _begin(self) -> None:
+        inside = self._inside
+        self._lock = threading.Lock()
+        self._tree = FrameTree(largest=inside.kind is Kind.MEMORY)
         self._plugin_id = None if inside.plugin_id == ANY else inside.plugin_id
         self._open = inside.over_ns is None
         self._executions = self._profiled = self._skipped = self._failures = 0
@@ -58,8 +66,10 @@ class InsideSource:
         self._failure: str | None = None
         self._with: deque[int] = deque(maxlen=_KEPT)
         self._without: deque[int] = deque(maxlen=_KEPT)
-        self._wrapper = _Wrapper(self)
-        self._started = False
+
+    def after_fork(self) -> None:
+        """Begin anew in a child process: nothing was looked into there yet."""
+        self._begin()
 
     def start(self) -> None:
         """Register the wrapper."""

@@ -8,7 +8,6 @@ are never touched, so that whoever looks at them sees what was registered.
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,13 +21,14 @@ from pluginhost.instrumentation.sparing import (
     SparedCalls,
     Sparer,
 )
+from pluginhost.processes import SharedLock
 
 Hookexec = Callable[[str, Sequence[pluggy.HookImpl], Mapping[str, object], bool], object]
 Timed = Callable[[pluggy.HookImpl, str], Callable[..., Any]]
 """Returns what to call in place of the implementation's function, of the hook of that name."""
 
 _KEPT = 8  # lists of implementations kept for one hook: subset callers of one take turns
-_ATTACHING = threading.Lock()
+_ATTACHING = SharedLock()
 _TAP = "_pluginhost_tap"
 
 
@@ -48,14 +48,14 @@ class HookTapSource:
 
     def start(self) -> None:
         """Step between the manager and whatever executes its calls now."""
-        with _ATTACHING:
+        with _ATTACHING.lock:
             if self._tap is None:
                 self._tap = Tap.of(self._manager)
                 self._tap.add(self._timed, self._sparer)
 
     def stop(self) -> None:
         """Step out; the last one out takes the tap along."""
-        with _ATTACHING:
+        with _ATTACHING.lock:
             if self._tap is not None:
                 self._tap.remove(self._timed)
                 self._tap = None

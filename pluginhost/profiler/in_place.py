@@ -11,6 +11,7 @@ from typing import Any
 
 from pluginhost.calltree import CallPath, CallTree
 from pluginhost.events import PathGroup
+from pluginhost.processes import follow_forks
 from pluginhost.profiler.calls import CallTotals
 
 
@@ -24,21 +25,27 @@ class InPlace:
     def __init__(self, tree: CallTree, totals: CallTotals) -> None:
         self._tree = tree
         self._totals = totals
-        self.lock = threading.RLock()
-        self._adding = False
         self.records = 0
         self.dropped = 0
         self.error: Exception | None = None
+        self.after_fork()
+        follow_forks(self)
+
+    def after_fork(self) -> None:
+        """Go on in a child process, where nobody else is adding."""
+        self.lock = threading.RLock()
+        self._adding = False
 
     def flush(self) -> None:
         """Add what was recorded before the call, unless somebody is adding: then it waits."""
-        if self._adding or not self.lock.acquire(blocking=False):
+        lock = self.lock  # a fork meanwhile puts another in its place
+        if self._adding or not lock.acquire(blocking=False):
             return
         try:
             for path in self._tree.grown:
                 self._add(path)
         finally:
-            self.lock.release()
+            lock.release()
 
     def _add(self, path: CallPath) -> None:
         journal = path.journal

@@ -94,6 +94,12 @@ def forget(module_name: str) -> None:
             sys.modules.pop(name, None)
 
 
+def is_half_imported(module_name: str) -> bool:
+    """Whether the import of a module has begun and not ended, in whichever thread."""
+    spec = getattr(sys.modules.get(module_name), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
+
+
 def plugin_object(module: ModuleType, attribute: str) -> Any:
     """Return what `attribute` (dotted; empty: the module) names; a class is instantiated."""
     target: Any = module
