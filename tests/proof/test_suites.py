@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pluginhost.suite import SuitePart
+from pluginhost.suite import SuitePart, Until
 from tests.proof.environments import Environment, environment, interpreter
 from tests.proof.suites import PLUGINS, PYTESTS, SUITES, Run, requirements, run
 
@@ -66,6 +66,7 @@ def test_rows_add_up_and_every_plugin_is_there(
     assert report.suite is not None
     assert report.costs is not None
     suite = report.suite
+    assert suite.until is Until.EXIT
     assert sum(each.self_ns for each in suite.parts) == suite.wall_ns
     assert all(each.self_ns >= 0 for each in suite.parts)
     assert suite.part(SuitePart.UNATTRIBUTED).share < 0.1
