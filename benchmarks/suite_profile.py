@@ -25,9 +25,11 @@ import sys
 if any(word.startswith("--plugin-profile") for word in sys.argv):
     from pluginhost.instrumentation import by_thread
     from pluginhost import recording
-    from pluginhost.pytest_plugin import profile
+    from pluginhost.pytest_plugin import ending, profile
     by_thread.FLUSH_INTERVAL_NS *= {_SLOWED}
     recording._TICK_NS *= {_SLOWED}
+    ending._LONG_NS *= {_SLOWED}
+    ending._LEAST_NS *= {_SLOWED}
     profile.CPU_GAP_NS = recording.CPU_GAP_NS = recording.CPU_GAP_NS * {_SLOWED}
 import pytest
 sys.exit(pytest.main(sys.argv[1:]))

@@ -32,7 +32,9 @@ from pluginhost.profiler.calls import CallTotals
 from pluginhost.profiler.inside import with_inside
 from pluginhost.profiler.profiler import Profiler
 from pluginhost.recording import Recorder
-from pluginhost.rendering import analytics_text, cost_text, performance_text
+from pluginhost.rendering.analytics import analytics_text
+from pluginhost.rendering.costs import cost_text
+from pluginhost.rendering.performance import performance_text
 from pluginhost.report import (
     Overhead,
     PerformanceReport,

@@ -19,7 +19,7 @@ from pluginhost.calltree import CallPath, CallTree, EventKind
 from pluginhost.errors import InvalidValueError, PluginNotFoundError, check_count
 from pluginhost.events import RECORD_WIDTH, Detail, EventBatch, Status
 from pluginhost.printable import printable
-from pluginhost.rendering import analytics_text
+from pluginhost.rendering.analytics import analytics_text
 from pluginhost.report import SCHEMA_VERSION, AnalyticsReport, PluginStats, TrendAnalysis, encode
 from pluginhost.seconds import ns_of_seconds
 

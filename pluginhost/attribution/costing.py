@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from pluginhost.attribution.advice import candidates_among, remedy_for
 from pluginhost.attribution.distributions import Distributions
 from pluginhost.attribution.flames import flame_graph
 from pluginhost.attribution.hooks import hook_costs
-from pluginhost.attribution.import_graph import ImportGraph
 from pluginhost.attribution.owners import Owners, Unit
 from pluginhost.attribution.partition import Node, Partition
 from pluginhost.calltree import AFTER_YIELD, AWAITED, EventKind
@@ -33,7 +34,7 @@ NEGLIGIBLE = 0.01
 _SHOWN_IMPORTS = 10
 
 
-class Parted(NamedTuple):
+class Parted(msgspec.Struct, frozen=True):
     """Captures taken apart: `parts` has a partition for each."""
 
     managers: list[SeenManager]
@@ -64,7 +65,8 @@ def costs_of(
     What running without one of `unasked`, or a conftest, would save is not worked out. Imports of a
     plugin that took less than `least_share` of the whole are taken for saved, whoever needs them.
     """
-    managers, installed, owners, parts = parted or parted_of(captures, folder=folder)
+    parted = parted or parted_of(captures, folder=folder)
+    owners, parts = parted.owners, parted.parts
     recorded = list(zip(captures, parts, strict=True))
     nodes = [node for part in parts for node in part.nodes]
     spans = _spans(captures, started_ns, exited_ns)
@@ -79,10 +81,9 @@ def costs_of(
         recording_ns=sum(part.recording_ns + part.recorded_at_top_ns for part in parts),
         records=sum(capture.record_count for capture in captures),
     )
-    name = max(managers, key=_size).project if managers else "application"
+    name = max(parted.managers, key=_size).project if parted.managers else "application"
     application = _application(name, recorded, plugins, measuring, wall_ns)
     rows_ns = application.self_ns + sum(row.self_ns for row in plugins) + measuring.total_ns
-    title = " ".join(command) or name
     return CostReport(
         command=command,
         wall_ns=wall_ns,
@@ -94,8 +95,8 @@ def costs_of(
         hooks=hooks,
         measuring=measuring,
         unattributed_ns=wall_ns - rows_ns,
-        candidates=candidates_among(plugins, hooks, installed),
-        flame_graph=flame_graph(title, [part.nodes for part in parts], wall_ns),
+        candidates=candidates_among(plugins, hooks, parted.installed),
+        flame_graph=flame_graph(" ".join(command) or name, [part.nodes for part in parts], wall_ns),
         processes=_processes(captures, spans),
         ended=ended or captures[0].ended,
         exit_code=exit_code,
@@ -292,6 +293,8 @@ def _import_savings(
     looked_at = [unit for unit in paid if found[unit][0] >= least_ns]
     if not looked_at:
         return found
+    from pluginhost.attribution.import_graph import ImportGraph  # for few runs, and large
+
     files = {name: file for capture in captures for name, file in capture.modules.items()}
     graph = ImportGraph(files, {name for unit in looked_at for name in paid[unit]})
     for unit in looked_at:

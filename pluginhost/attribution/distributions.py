@@ -7,12 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import Distribution, distributions
-from typing import NamedTuple
+
+import msgspec
 
 from pluginhost.printable import printable
 
 
-class Installed(NamedTuple):
+class Installed(msgspec.Struct, frozen=True):
     """An installed distribution, and whether somebody asked for it."""
 
     name: str
@@ -20,7 +21,7 @@ class Installed(NamedTuple):
     requested: bool
 
 
-class _Headers(NamedTuple):
+class _Headers(msgspec.Struct, frozen=True):
     """What is looked at of the metadata: of a hundred distributions, all would take long."""
 
     name: str
@@ -68,7 +69,7 @@ class Distributions:
             self._lines = defaultdict(list)
             for _, headers in self._known.values():
                 for line in headers.requires:
-                    required = _REQUIRED_NAME.match(line)
+                    required = re.match(_REQUIRED_NAME, line)
                     if required is not None:
                         key = _canonical(required[0].strip())
                         self._lines[key].append((headers.name, line))
@@ -97,7 +98,7 @@ def _headers(distribution: Distribution) -> _Headers:
     for name in ("METADATA", "PKG-INFO"):
         text = distribution.read_text(name)
         if text:
-            lines = _END_OF_HEADERS.split(text, maxsplit=1)[0].splitlines()
+            lines = text.partition("\n\n")[0].splitlines()
             pairs = [line.partition(": ") for line in lines if line.startswith(_LOOKED_AT)]
             first = {key: value.strip() for key, _, value in reversed(pairs)}
             requires = tuple(value for key, _, value in pairs if key == "Requires-Dist")
@@ -111,7 +112,7 @@ def _applies(line: str) -> bool:
     """Whether a requirement holds here, without any extra."""
     if ";" not in line:
         return True
-    if " or " not in line and _ONLY_WITH_EXTRA.search(line):
+    if " or " not in line and re.search(_ONLY_WITH_EXTRA, line):
         return False
     from packaging.requirements import InvalidRequirement, Requirement  # it takes a while
 
@@ -128,9 +129,8 @@ def _canonical(name: str) -> str:
 
 
 _LOOKED_AT = ("Name: ", "Version: ", "Requires-Dist: ")
-_END_OF_HEADERS = re.compile(r"\r?\n\r?\n")
-_REQUIRED_NAME = re.compile(r"\s*[A-Za-z0-9][A-Za-z0-9._-]*")
-_ONLY_WITH_EXTRA = re.compile(r";\s*(?:[^;]*\band\s+)?\(?\s*extra\s*==\s*[^()]*$")
+_REQUIRED_NAME = r"\s*[A-Za-z0-9][A-Za-z0-9._-]*"
+_ONLY_WITH_EXTRA = r";\s*(?:[^;]*\band\s+)?\(?\s*extra\s*==\s*[^()]*$"
 """A condition that ends in one on an extra, with no other way to hold."""
 
 

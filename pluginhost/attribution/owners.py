@@ -6,14 +6,15 @@ import sys
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
+
+import msgspec
 
 from pluginhost.attribution.distributions import Distributions
 from pluginhost.capture import ENTRY_POINT, FIXTURE, SeenManager, SeenPlugin
 from pluginhost.costs import PluginKind
 
 
-class Unit(NamedTuple):
+class Unit(msgspec.Struct, frozen=True):
     """What has a row of its own: a plugin with all that it registered.
 
     `parts` are names of plugins in the records, `registered_name` is what its manager calls it.
@@ -64,7 +65,7 @@ class Owners:
             self._of_plugin[name] = unit
             if unit is not None:
                 known = self.units[unit]
-                self.units[unit] = known._replace(parts=(*known.parts, name))
+                self.units[unit] = msgspec.structs.replace(known, parts=(*known.parts, name))
         return self._of_plugin.get(name)
 
     def of_import(self, name: str, importer: str | None, *, by_module: bool) -> str | None:

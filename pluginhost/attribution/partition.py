@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import NamedTuple
 
 import msgspec
 
@@ -23,7 +22,7 @@ HookKey = tuple[str, str]
 """A plugin by its name in the records, and a hook without what says which part of a call it is."""
 
 
-class Node(NamedTuple):
+class Node(msgspec.Struct, frozen=True):
     """A call path, judged.
 
     `unit` is whose it is (None: the application's). `self_ns` and `self_cpu_ns` are without its
@@ -46,7 +45,7 @@ class Node(NamedTuple):
     fixture_of: str | None
 
 
-class _Above(NamedTuple):
+class _Above(msgspec.Struct, frozen=True):
     """What is known of a path that matters for those below."""
 
     unit: str | None
@@ -127,7 +126,8 @@ class Partition:
     def _judge(self, owners: Owners) -> None:
         above: list[_Above] = []
         for position, call in enumerate(self._calls):
-            unit, units, hooks, fixture_of = above[call.parent] if call.parent >= 0 else _TOP
+            caller = above[call.parent] if call.parent >= 0 else _TOP
+            unit, fixture_of = caller.unit, caller.fixture_of
             key, part = _key_of(call)
             if call.kind is EventKind.SECTION:
                 unit = None
@@ -139,8 +139,9 @@ class Partition:
                 if call.plugin.startswith(FIXTURE) and unit is not None:
                     fixture_of = unit
                 unit = unit or fixture_of  # what the application does for it
-            here = _Above(unit, units | {unit}, hooks | {key}, fixture_of)
-            self._add(position, here, key, part, (unit not in units, key not in hooks))
+            here = _Above(unit, caller.units | {unit}, caller.hooks | {key}, fixture_of)
+            outermost = unit not in caller.units, key not in caller.hooks
+            self._add(position, here, key, part, outermost)
             above.append(here)
 
     def _add(

@@ -12,7 +12,7 @@ from pluginhost.cli import exits
 
 if TYPE_CHECKING:
     from pluginhost.launcher.bisecting import Finding
-    from pluginhost.rendering import Line
+    from pluginhost.rendering.lines import Line
 
 
 @click.command("bisect", epilog=exits.HELP, context_settings={"allow_interspersed_args": False})

@@ -17,7 +17,7 @@ from pluginhost.comparison import (
 )
 from pluginhost.figures import count, duration, of, percent, short
 from pluginhost.printable import fitted, printable
-from pluginhost.rendering import Line
+from pluginhost.rendering.lines import Line
 
 _PLUGINS = 15
 _STYLES = {Verdict.SLOWER: "bad", Verdict.FASTER: "good", Verdict.TOO_FEW: "dim"}

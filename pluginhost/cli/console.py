@@ -19,7 +19,7 @@ from pluginhost.cli import exits
 from pluginhost.printable import width_of
 
 if TYPE_CHECKING:
-    from pluginhost.rendering import Line
+    from pluginhost.rendering.lines import Line
 
 STYLES = {
     "title": "bold",

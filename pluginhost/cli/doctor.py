@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pluginhost.cli.rounds import Plan
     from pluginhost.footprint import ResourceUse
     from pluginhost.host.host import PluginHost
-    from pluginhost.rendering import Line
+    from pluginhost.rendering.lines import Line
     from pluginhost.report import PluginInfo
 
 _MEMORY_BYTES = 4 * 2**20

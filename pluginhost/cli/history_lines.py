@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from pluginhost.figures import compact, of, short
 from pluginhost.history.records import HistoryAccount, PluginTotalsList, RunList, StoredRun
 from pluginhost.printable import fitted, printable
-from pluginhost.rendering import WIDTH, Line
-from pluginhost.rendering.lines import paragraph
+from pluginhost.rendering.lines import WIDTH, Line, paragraph
 
 _PLUGINS = 40
 

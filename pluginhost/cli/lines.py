@@ -6,16 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 
 from pluginhost.printable import fitted, printable
-from pluginhost.rendering import (
-    WIDTH,
-    Line,
-    analytics_lines,
-    cost_lines,
-    performance_lines,
-    suite_lines,
-    verification_lines,
-)
+from pluginhost.rendering.analytics import analytics_lines
+from pluginhost.rendering.costs import cost_lines, verification_lines
+from pluginhost.rendering.lines import WIDTH, Line
+from pluginhost.rendering.performance import performance_lines
 from pluginhost.rendering.series import anomaly_lines, course_lines
+from pluginhost.rendering.suite import suite_lines
 from pluginhost.report import PluginInfo, PluginState, Report
 
 _WIDTHS = (10, 11, 12)  # version, state, source

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pluginhost.history.places import Place
     from pluginhost.launcher.plan import Plan
     from pluginhost.launcher.running import Outcome
-    from pluginhost.rendering import Line
+    from pluginhost.rendering.lines import Line
     from pluginhost.report import Report
 
 
@@ -166,7 +166,7 @@ def _report_of(plan: Plan, outcome: Outcome) -> Report:
 
 
 def _show(report: Report, output: str | None, *, hooks: bool, top: int) -> None:
-    from pluginhost.rendering import cost_lines
+    from pluginhost.rendering.costs import cost_lines
 
     assert report.costs is not None
     _tell(cost_lines(report.costs, hooks=hooks, top=top), output, mode="w")
@@ -196,7 +196,7 @@ def _verified(
     from pluginhost.cli.lines import indented
     from pluginhost.cli.progress import ProgressBar
     from pluginhost.launcher.verifying import verified
-    from pluginhost.rendering import verification_lines
+    from pluginhost.rendering.costs import verification_lines
 
     assert report.costs is not None
     click.echo(

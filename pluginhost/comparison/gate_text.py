@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pluginhost.comparison.gate import Gate, GateRow, GateVerdict
 from pluginhost.figures import count, of, short
 from pluginhost.printable import fitted, printable
-from pluginhost.rendering import Line, plain
-from pluginhost.rendering.lines import paragraph
+from pluginhost.rendering.lines import Line, paragraph, plain
 
 _ROWS = 20
 _MARKDOWN_ROWS = 50

@@ -19,7 +19,7 @@ from pluginhost.profiler.blocks import NO_BLOCKS, LoopBlocks
 from pluginhost.profiler.calls import CallTotals
 from pluginhost.profiler.profile import PluginProfile
 from pluginhost.profiler.rules import RULES, Rule, Thresholds, findings
-from pluginhost.rendering import performance_text
+from pluginhost.rendering.performance import performance_text
 from pluginhost.report import (
     AggregateMetrics,
     Bottleneck,

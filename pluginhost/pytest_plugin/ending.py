@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,12 +20,16 @@ from pluginhost.figures import duration
 from pluginhost.printable import printable
 from pluginhost.pytest_plugin.files import WRITERS
 from pluginhost.pytest_plugin.parts import OURS
-from pluginhost.pytest_plugin.recorded import Recorded
+from pluginhost.pytest_plugin.recorded import Recorded, report_of
 from pluginhost.pytest_plugin.sections import ENDING
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
-from pluginhost.rendering import paragraph, part_name, plain
-from pluginhost.report import Report
+from pluginhost.rendering.lines import paragraph, plain
+from pluginhost.rendering.suite import part_name
 from pluginhost.suite import SuitePart, Until
+
+if TYPE_CHECKING:
+    from pluginhost.costs import CostReport
+    from pluginhost.suite import SuiteReport
 
 _LONG_NS = 1_000_000_000  # nobody waits for so long without asking why
 _LEAST_NS, _LEAST_SHARE = 100_000_000, 0.02  # of the time until then
@@ -33,7 +37,7 @@ _SHOWN = 3
 _CLEANUPS = "what pytest cleans up"  # so far, that is all there is of the exit
 
 
-class Moment(NamedTuple):
+class Moment(msgspec.Struct, frozen=True):
     """The clocks at one time, in ns: that of the records, CPU of the process, of this thread."""
 
     clock_ns: int
@@ -51,22 +55,22 @@ def is_notable(later_ns: int, elapsed_ns: int) -> bool:
     return later_ns >= _LONG_NS or later_ns >= max(_LEAST_NS, _LEAST_SHARE * elapsed_ns)
 
 
-def who_took_it(shown: Report, final: Report) -> str:
+def who_took_it(
+    shown: tuple[CostReport, SuiteReport], final: tuple[CostReport, SuiteReport]
+) -> str:
     """Return in words who took the time between two reports of one session, but for us."""
     taken: Counter[str] = Counter()
-    for report, sign in ((shown, -1), (final, 1)):
-        assert report.costs is not None
-        assert report.suite is not None
-        hooks = {(row.plugin, row.hook): row.self_ns for row in report.costs.hooks}
-        parts = {part: row.name for row in report.costs.plugins for part in row.parts}
-        imports = {row.name: row.import_ns for row in report.costs.plugins}
+    for (costs, suite), sign in ((shown, -1), (final, 1)):
+        hooks = {(row.plugin, row.hook): row.self_ns for row in costs.hooks}
+        parts = {part: row.name for row in costs.plugins for part in row.parts}
+        imports = {row.name: row.import_ns for row in costs.plugins}
         for (part, hook), ns in hooks.items():
             if parts.get(part, part) not in OURS and part in parts:
                 taken[f"{hook} of {printable(parts[part], 40)}"] += sign * ns
         for name, ns in imports.items():
             if name not in OURS:
                 taken[f"imports of {printable(name, 40)}"] += sign * ns
-        for cost in report.suite.parts:
+        for cost in suite.parts:
             if cost.part not in (SuitePart.PLUGINS, SuitePart.MEASURING):
                 name = _CLEANUPS if cost.part is SuitePart.EXIT else part_name(cost.part)
                 taken[name] += sign * cost.self_ns
@@ -90,7 +94,7 @@ def _what_runs(thread: threading.Thread) -> str:
     return f"{getattr(what, '__module__', None) or '?'}.{name}"
 
 
-class Exiting(NamedTuple):
+class Exiting(msgspec.Struct, frozen=True):
     """What is left to tell when the process ends. It keeps nothing of pytest, nor of the tests.
 
     `begun` is when pytest had ended, `told` when that was told. `files` are written again with all
@@ -117,7 +121,8 @@ class Exiting(NamedTuple):
         try:
             first, *others = self.recorded.captures
             captures = (_until_exit(first, self.begun, self.told, now), *others)
-            report = self.recorded._replace(captures=captures).report(Until.EXIT)
+            whole = msgspec.structs.replace(self.recorded, captures=captures)
+            report = report_of(*whole.costs(Until.EXIT))
             for name, file in self.files.items():
                 WRITERS[name](report, file)
         except Exception as error:

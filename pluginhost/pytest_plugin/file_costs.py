@@ -79,7 +79,8 @@ class FilesSeen:
         """Give each import, collection and rewriting to the file that it is below."""
         files: dict[int, str | None] = {-1: None}
         within: set[int] = set()  # imports that are below one of the same file
-        for node, part, _ in placed:
+        for each in placed:
+            node, part = each.node, each.part
             record = node.record
             file = files[node.position] = self._file_of(node, files.get(record.parent))
             if node.apart is not None:

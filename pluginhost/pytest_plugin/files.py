@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pluginhost.report import Report
+if TYPE_CHECKING:
+    from pluginhost.report import Report
 
 
 def _save(report: Report, file: Path) -> None:

@@ -10,7 +10,7 @@ from pluginhost.figures import duration, short
 from pluginhost.printable import printable
 from pluginhost.pytest_plugin.gate import Judgement
 from pluginhost.pytest_plugin.parts import OURS
-from pluginhost.rendering import answer
+from pluginhost.rendering.suite import answer
 from pluginhost.suite import SuiteReport
 
 _ROWS = 5

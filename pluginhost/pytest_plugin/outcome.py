@@ -15,17 +15,19 @@ from pluginhost.errors import named
 from pluginhost.figures import duration
 from pluginhost.printable import printable
 from pluginhost.pytest_plugin.at_exit import AtExit
-from pluginhost.pytest_plugin.earlier import Imported, imported_again, with_earlier
 from pluginhost.pytest_plugin.files import WRITERS
-from pluginhost.pytest_plugin.recorded import Recorded
+from pluginhost.pytest_plugin.recorded import Recorded, report_of
 from pluginhost.pytest_plugin.settings import Settings
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
 from pluginhost.pytest_plugin.terminal import Terminal
-from pluginhost.report import Report
 from pluginhost.suite import Until
 
 if TYPE_CHECKING:
+    from pluginhost.costs import CostReport
+    from pluginhost.pytest_plugin.earlier import Imported
     from pluginhost.pytest_plugin.gate import Judgement
+    from pluginhost.report import Report
+    from pluginhost.suite import SuiteReport
 
 
 class Outcome:
@@ -45,7 +47,7 @@ class Outcome:
         self._session = session
         self._workers = workers
         self._earlier: tuple[Imported, ...] | None = None
-        self._shown: Report | None = None
+        self._shown: tuple[CostReport, SuiteReport] | None = None
         self._whole: Recorded | None = None
         self._judgement: Judgement | None = None
         self._written: dict[str, Path] = {}
@@ -54,19 +56,23 @@ class Outcome:
     def tell(self, capture: Callable[[], SuiteCapture]) -> None:
         """Show where the time went until now, and write it: the process may get no further."""
         try:
-            self._shown = self._recorded(capture).report(Until.SUMMARY)
-            self._terminal.show(self._shown)
+            costs, suite = self._shown = self._recorded(capture).costs(Until.SUMMARY)
+            self._terminal.show(costs, suite)
         except Exception as error:
             self._terminal.failed(f"the profile could not be worked out: {named(error)}")
         else:
-            for name in WRITERS:
-                file = self._settings.file(name)
-                if file is not None and self._tried(name, WRITERS[name], self._shown, file):
-                    self._written[name] = file
-                    self._terminal.said(f"{name} written to {printable(file)}")
+            if any(map(self._settings.file, WRITERS)):
+                self._write(report_of(costs, suite))
             if self._settings.flag("junit"):
-                self._tried("junit", self._add_properties, self._shown)
+                self._tried("junit", self._add_properties, suite)
         self._told_ns = time.perf_counter_ns()
+
+    def _write(self, report: Report) -> None:
+        for name in WRITERS:
+            file = self._settings.file(name)
+            if file is not None and self._tried(name, WRITERS[name], report, file):
+                self._written[name] = file
+                self._terminal.said(f"{name} written to {printable(file)}")
 
     def conclude(self, capture: Callable[[], SuiteCapture], at_exit: AtExit | None) -> None:
         """Tell what came since, write and judge it; have `at_exit` tell what comes then."""
@@ -78,9 +84,9 @@ class Outcome:
         )
 
         begun, shown = Moment.now(), self._shown
-        if shown is None or shown.suite is None:
+        if shown is None:
             return
-        elapsed_ns = shown.suite.elapsed_ns
+        elapsed_ns = shown[1].elapsed_ns
         notable = is_notable(begun.clock_ns - self._told_ns, elapsed_ns)
         share = self._settings.fail_over()
         asked = share is not None or any(map(self._settings.file, ("baseline", "markdown")))
@@ -104,14 +110,14 @@ class Outcome:
         from pluginhost.pytest_plugin.ending import who_took_it
 
         recorded = self._recorded(capture)
-        report = recorded.report(Until.END)
-        assert report.costs is not None
+        costs, suite = recorded.costs(Until.END)
         if later_ns is not None and self._shown is not None:
             text = f"{duration(later_ns)} more until pytest had ended"
-            self._terminal.later(f"{text}: {who_took_it(self._shown, report)}")
+            self._terminal.later(f"{text}: {who_took_it(self._shown, (costs, suite))}")
+        report = report_of(costs, suite)
         self._tried("baseline", self._judge, report)
-        self._whole = recorded._replace(exit_code=self._exit_code())
-        costs = msgspec.structs.replace(report.costs, exit_code=self._whole.exit_code)
+        self._whole = msgspec.structs.replace(recorded, exit_code=self._exit_code())
+        costs = msgspec.structs.replace(costs, exit_code=self._whole.exit_code)
         report = msgspec.structs.replace(report, costs=costs)
         for name, file in list(self._written.items()):
             if not self._tried(name, WRITERS[name], report, file):
@@ -146,11 +152,10 @@ class Outcome:
         if found.culprits and share is not None and passed:
             self._session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _add_properties(self, report: Report) -> None:
+    def _add_properties(self, suite: SuiteReport) -> None:
         from pluginhost.pytest_plugin.junit import add_properties
 
-        assert report.suite is not None
-        if not add_properties(self._config, report.suite):
+        if not add_properties(self._config, suite):
             self._terminal.failed("junit: no file is written without --junit-xml")
 
     def _recorded(self, capture: Callable[[], SuiteCapture]) -> Recorded:
@@ -158,6 +163,8 @@ class Outcome:
         captured = capture()
         captures = [captured, *(each for each in self._workers if isinstance(each, SuiteCapture))]
         if self._settings.value("imports") != "none" and captured.early:
+            from pluginhost.pytest_plugin.earlier import imported_again, with_earlier
+
             if self._earlier is None:
                 self._earlier = imported_again(("pytest", *_own(), *captured.early))
             captures = [with_earlier(each, self._earlier) for each in captures]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from pluginhost.attribution import Parted
 from pluginhost.attribution.owners import Unit
@@ -36,7 +37,7 @@ _SECTIONS = {
 _OF_PYTEST = (SuitePart.PYTEST, SuitePart.REPORTING)
 
 
-class Placed(NamedTuple):
+class Placed(msgspec.Struct, frozen=True):
     """A call path with the part it belongs to, and how much of it is waiting for others."""
 
     node: Node
@@ -82,7 +83,8 @@ class Parts:
         """Return all parts; they add up to the whole."""
         self_ns: Counter[SuitePart] = Counter()
         cpu_ns: Counter[SuitePart] = Counter()
-        for node, part, idle_ns in self:
+        for each in self:
+            node, part, idle_ns = each.node, each.part, each.idle_ns
             if node.apart is not None or node.record.kind is EventKind.HOOK_AWAIT:
                 continue
             self_ns[part] += node.self_ns - idle_ns

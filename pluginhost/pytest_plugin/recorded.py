@@ -5,14 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
-from pluginhost.report import Report
 from pluginhost.suite import Until, WorkerCost
 
+if TYPE_CHECKING:
+    from pluginhost.costs import CostReport
+    from pluginhost.report import Report
+    from pluginhost.suite import SuiteReport
 
-class Recorded(NamedTuple):
+
+class Recorded(msgspec.Struct, frozen=True):
     """What was recorded, that of the process first that the user has started."""
 
     captures: tuple[SuiteCapture, ...]
@@ -21,12 +27,11 @@ class Recorded(NamedTuple):
     root: Path
     exit_code: int | None
 
-    def report(self, until: Until) -> Report:
+    def costs(self, until: Until) -> tuple[CostReport, SuiteReport]:
         """Work out where the time went."""
-        from pluginhost.environment import environment
         from pluginhost.pytest_plugin.suite_report import reports_of
 
-        costs, suite = reports_of(
+        return reports_of(
             self.captures,
             command=self.command,
             root=self.root,
@@ -34,11 +39,18 @@ class Recorded(NamedTuple):
             missing=self.missing,
             until=until,
         )
-        return Report(
-            name="pytest",
-            created_timestamp_ns=time.time_ns(),
-            observed_ns=costs.wall_ns,
-            environment=environment(),
-            costs=costs,
-            suite=suite,
-        )
+
+
+def report_of(costs: CostReport, suite: SuiteReport) -> Report:
+    """Return what is written to files; there is more to load than the terminal needs."""
+    from pluginhost.environment import environment
+    from pluginhost.report import Report
+
+    return Report(
+        name="pytest",
+        created_timestamp_ns=time.time_ns(),
+        observed_ns=costs.wall_ns,
+        environment=environment(),
+        costs=costs,
+        suite=suite,
+    )

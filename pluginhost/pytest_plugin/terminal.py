@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pluginhost.printable import printable
-from pluginhost.rendering import Line, paragraph, suite_lines
-from pluginhost.report import Report
+from pluginhost.rendering.lines import Line, paragraph
+from pluginhost.rendering.suite import suite_lines
 
 if TYPE_CHECKING:
+    from pluginhost.costs import CostReport
     from pluginhost.pytest_plugin.gate import Judgement
+    from pluginhost.suite import SuiteReport
 
 _MARKUP: dict[str, dict[str, bool]] = {
     "title": {"bold": True},
@@ -32,14 +34,14 @@ class Terminal:
         """Whether there is anybody to hear what was done."""
         return self._reporter is not None and self._reporter.verbosity >= 0
 
-    def show(self, report: Report) -> None:
-        """Write the section about a report."""
-        if self._reporter is None or report.suite is None or report.costs is None:
+    def show(self, costs: CostReport, suite: SuiteReport) -> None:
+        """Write the section."""
+        if self._reporter is None:
             return
         verbosity = self._reporter.verbosity
         if verbosity >= 0:
             self._reporter.write_sep("=", "where the time went (pluginhost)")
-        for line in suite_lines(report.costs, report.suite, verbosity=verbosity):
+        for line in suite_lines(costs, suite, verbosity=verbosity):
             self._line(line)
 
     def judged(self, found: Judgement, *, fails: bool) -> None:

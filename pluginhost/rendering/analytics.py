@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from pluginhost.figures import compact, count, duration, of, percent, short
 from pluginhost.printable import printable
-from pluginhost.rendering.lines import Column, Line, Span, paragraph, plain, table, within_width
+from pluginhost.rendering.lines import Line, Span, paragraph, plain, within_width
+from pluginhost.rendering.tables import Column, table
 from pluginhost.report import AnalyticsReport, PluginStats, TrendAnalysis, TrendDirection
 
 _NOTABLE_CHANGE_NS = 100_000  # nobody notices less, whatever the percentage

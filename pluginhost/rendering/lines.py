@@ -1,26 +1,19 @@
-"""The parts of reports: lines of (text, style) spans, sections, tables, paragraphs."""
+"""The parts of reports: lines of (text, style) spans, sections, paragraphs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from textwrap import wrap
-from typing import TypeVar
 
 from pluginhost.figures import of
 from pluginhost.printable import ELLIPSIS, fitted, printable, width_of
-from pluginhost.report import AggregateMetrics, PluginStats
 
 WIDTH = 80
 Span = tuple[str, str]
 Line = tuple[Span, ...]
 """Styles are words: `title`, `head`, `bad`, `good`, `dim`, `bar`, or empty."""
 
-Row = TypeVar("Row", AggregateMetrics, PluginStats)
-Column = tuple[str, int, Callable[[Row], Span]]
-"""Heading, width, and what a row has to say in it."""
-
-_ROWS = 20
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:[num]?s|[KMG]?i?B|%)(?!\w))")
 _KEPT = "\N{NO-BREAK SPACE}"
 
@@ -28,24 +21,6 @@ _KEPT = "\N{NO-BREAK SPACE}"
 def plain(lines: Iterable[Line]) -> str:
     """Return lines as text without styles."""
     return "\n".join("".join(text for text, _ in line).rstrip() for line in lines) + "\n"
-
-
-def table(rows: Sequence[Row], columns: Sequence[Column[Row]], flagged: set[str]) -> Iterator[Line]:
-    """Yield a heading and the first rows; the names get the width that the columns leave."""
-    shown = rows[:_ROWS]
-    longest = max(width_of(printable(row.plugin_id)) for row in shown)
-    left = WIDTH - sum(width for _, width, _ in columns)
-    name_width = min(left, max(longest, len("plugin")) + 1)
-    headings = "".join(f"{heading:>{width}}" for heading, width, _ in columns)
-    yield ((f"{'plugin':<{name_width}}{headings}", "head"),)
-    for row in shown:
-        name = fitted(row.plugin_id, name_width - 1) + " "
-        spans = [(name, "bad" if row.plugin_id in flagged else "")]
-        for _, width, cell in columns:
-            text, style = cell(row)
-            spans.append((f"{text:>{width}}", style))
-        yield tuple(spans)
-    yield from more(len(rows) - _ROWS, "plugin")
 
 
 def within_width(line: Line) -> Line:

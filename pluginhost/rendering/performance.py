@@ -9,17 +9,8 @@ from pluginhost.figures import compact, count, duration, of, percent, short
 from pluginhost.printable import fitted, printable
 from pluginhost.rendering.flames import flames
 from pluginhost.rendering.inside import inside_lines
-from pluginhost.rendering.lines import (
-    Column,
-    Line,
-    labelled,
-    more,
-    paragraph,
-    plain,
-    section,
-    table,
-    within_width,
-)
+from pluginhost.rendering.lines import Line, labelled, more, paragraph, plain, section, within_width
+from pluginhost.rendering.tables import Column, table
 from pluginhost.report import AggregateMetrics, Bottleneck, HookMetrics, Overhead, PerformanceReport
 
 _HOOK_ROWS = 10

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from pluginhost.costs import CostReport, PluginCost, PluginKind
 from pluginhost.figures import apportioned, duration, of, short
@@ -25,7 +26,7 @@ _NAME_WIDTH = 42
 _BY_KIND = {"plugin": "plugins", "fixture": "fixtures", "import": "imports"}
 
 
-class _Row(NamedTuple):
+class _Row(msgspec.Struct, frozen=True):
     kind: str
     name: str
     self_ns: int

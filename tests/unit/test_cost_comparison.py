@@ -21,7 +21,7 @@ from pluginhost.costs import (
 )
 from pluginhost.errors import ReportFileError
 from pluginhost.histogram import DurationHistogram
-from pluginhost.rendering import plain
+from pluginhost.rendering.lines import plain
 from pluginhost.report import Environment, Report, decode, encode, json_schema
 
 MS = 1_000_000

@@ -23,7 +23,8 @@ from pluginhost.costs import (
 )
 from pluginhost.figures import apportioned
 from pluginhost.printable import width_of
-from pluginhost.rendering import cost_lines, cost_text, plain, verification_lines
+from pluginhost.rendering.costs import cost_lines, cost_text, verification_lines
+from pluginhost.rendering.lines import plain
 
 MS = 1_000_000
 STYLES = {"title", "head", "bad", "good", "dim", "bar", ""}

@@ -13,15 +13,9 @@ from msgspec.structs import replace
 from pluginhost.costs import FlameGraphNode
 from pluginhost.figures import compact, count, duration, percent, short
 from pluginhost.printable import width_of
-from pluginhost.rendering import (
-    Line,
-    analytics_lines,
-    analytics_text,
-    performance_lines,
-    performance_text,
-    plain,
-)
-from pluginhost.rendering.lines import wrapped
+from pluginhost.rendering.analytics import analytics_lines, analytics_text
+from pluginhost.rendering.lines import Line, plain, wrapped
+from pluginhost.rendering.performance import performance_lines, performance_text
 from pluginhost.report import (
     AggregateMetrics,
     AnalyticsReport,

@@ -14,7 +14,7 @@ from pluginhost import observe
 from pluginhost.cli.lines import run_lines
 from pluginhost.comparison import compare
 from pluginhost.pytest_plugin.markdown import escaped
-from pluginhost.rendering import plain
+from pluginhost.rendering.lines import plain
 from pluginhost.report import read_report
 from pluginhost.suite import SuitePart
 
