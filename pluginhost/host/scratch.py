@@ -13,7 +13,7 @@ def scratch_file() -> IO[bytes]:
     ask it for a folder holds a lock, and a child process that is forked meanwhile waits for ever.
     """
     try:
-        return open(os.memfd_create("pluginhost"), "w+b")  # noqa: PTH123  # it has no path
+        return os.fdopen(os.memfd_create("pluginhost"), "w+b")  # a plugin may have replaced `open`
     except (AttributeError, OSError):
         import tempfile
 
