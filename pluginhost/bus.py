@@ -217,7 +217,6 @@ class EventBus:
     def after_fork(self) -> None:
         """Begin anew in a child process; see `Observer` for who stays subscribed."""
         self.lock = threading.RLock()
-        self.tree.lock = threading.RLock()
         self._cutting = False
         self._inside &= {threading.get_ident()}
         self._sweeper, self.own_threads = None, 0

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
+from pluginhost.processes import follow_forks
+
 BEFORE_YIELD, AFTER_YIELD, AWAITED = " (before yield)", " (after yield)", " (awaited)"
 """What follows the name of a hook where a call is one part of what an implementation does."""
 
@@ -131,11 +133,16 @@ class CallTree:
         self.thread_id = thread_id
         self.cut_paths = 0
         self.path_count = 1
-        self.lock = threading.RLock()
+        self.after_fork()
+        follow_forks(self)
         self._sites: dict[tuple[EventKind, str, str], CallSite] = {}
         self.root = CallPath(self, None, self.site(EventKind.HOOK_CALL, "", ""))
         self._elsewhere = self.site(EventKind.HOOK_CALL, "", ELSEWHERE)
         self._cut = self.site(EventKind.HOOK_CALL, "", CUT)
+
+    def after_fork(self) -> None:
+        """Go on in a child process, where no other thread is."""
+        self.lock = threading.RLock()
 
     def site(self, kind: EventKind, plugin_id: str, hook: str) -> CallSite:
         """Return the one call site of these three."""

@@ -51,8 +51,8 @@ def follow_exit(owner: Finisher) -> None:
     _FINISHERS[next(_SERIALS)] = owner
 
 
-class SharedLock:
-    """A lock for what the whole process shares: `with shared.lock`. A child process has a new one."""
+class RenewedLock:
+    """A lock, in a child process a new one: `with renewed.lock`, and nothing of it kept."""
 
     def __init__(self) -> None:
         self.after_fork()
@@ -60,7 +60,7 @@ class SharedLock:
 
     def after_fork(self) -> None:
         """Begin anew: whoever had it is not there."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
 
 
 @cache

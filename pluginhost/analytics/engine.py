@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from array import array
 from collections import Counter, deque
@@ -19,6 +18,7 @@ from pluginhost.calltree import CallPath, CallTree, EventKind
 from pluginhost.errors import InvalidValueError, PluginNotFoundError, check_count
 from pluginhost.events import RECORD_WIDTH, Detail, EventBatch, Status
 from pluginhost.printable import printable
+from pluginhost.processes import RenewedLock
 from pluginhost.rendering.analytics import analytics_text
 from pluginhost.report import SCHEMA_VERSION, AnalyticsReport, PluginStats, TrendAnalysis, encode
 from pluginhost.seconds import ns_of_seconds
@@ -46,7 +46,7 @@ class AnalyticsEngine:
         check_count(max_events, "max_events")
         self.max_events = max_events
         self._wall_clock = wall_clock
-        self._lock = threading.RLock()
+        self._lock = RenewedLock()
         self._reading: Callable[[], AbstractContextManager[None]] = nullcontext
         self._pending: list[Any] = []
         self._windows: deque[AnalyticsWindow] = deque(maxlen=WINDOWS_KEPT)
@@ -86,13 +86,12 @@ class AnalyticsEngine:
 
     def after_fork(self) -> None:
         """Begin anew in a child process: nothing has happened there yet."""
-        self._lock = threading.RLock()
         self._reset()
 
     def observe(self, batch: EventBatch) -> None:
         """Take a batch from the bus."""
         offset_ns = batch.epoch_offset_ns
-        with self._lock:
+        with self._lock.lock:
             for group in batch.groups:
                 site, count = group.path.site, len(group.durations_ns)
                 usage = self._usage.get(site.plugin_id)
@@ -225,7 +224,7 @@ class AnalyticsEngine:
     @property
     def windows(self) -> tuple[AnalyticsWindow, ...]:
         """The windows that are kept, oldest first."""
-        with self._lock:
+        with self._lock.lock:
             return tuple(self._windows)
 
     def report(self) -> AnalyticsReport:
@@ -273,13 +272,13 @@ class AnalyticsEngine:
     @contextmanager
     def _read(self) -> Iterator[None]:
         """Have the bus deliver, then hold the lock: not before, for the bus has its own."""
-        with self._reading(), self._lock:
+        with self._reading(), self._lock.lock:
             self._take_pending()
             yield
 
     def _take_pending(self) -> None:
         """Take what was recorded by hand since the last time."""
-        with self._lock:
+        with self._lock.lock:
             records = self._pending[:]
             del self._pending[: len(records)]
             if records:

@@ -18,9 +18,9 @@ from pluginhost.instrumentation.by_thread import ThreadNesting
 from pluginhost.instrumentation.calls import Function
 from pluginhost.instrumentation.watched import module_name_of
 from pluginhost.printable import printable
-from pluginhost.processes import SharedLock
+from pluginhost.processes import RenewedLock
 
-_PATCHING = SharedLock()
+_PATCHING = RenewedLock()
 METHODS = {"execute": "", "finish": ", teardown"}
 """The methods by which pytest sets fixtures up and ends them, and what follows the name of a record."""
 

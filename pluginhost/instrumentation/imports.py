@@ -18,10 +18,10 @@ from pluginhost.capture import ENTRY_POINT
 from pluginhost.instrumentation.by_thread import ThreadNesting
 from pluginhost.instrumentation.readings import rss_gauge
 from pluginhost.printable import printable
-from pluginhost.processes import SharedLock
+from pluginhost.processes import RenewedLock
 
 _METADATA = ("importlib.metadata", "importlib_metadata")  # the library, and its backport
-_PATCHING = SharedLock()
+_PATCHING = RenewedLock()
 
 
 class ImportSource:

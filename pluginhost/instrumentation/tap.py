@@ -21,14 +21,14 @@ from pluginhost.instrumentation.sparing import (
     SparedCalls,
     Sparer,
 )
-from pluginhost.processes import SharedLock
+from pluginhost.processes import RenewedLock
 
 Hookexec = Callable[[str, Sequence[pluggy.HookImpl], Mapping[str, object], bool], object]
 Timed = Callable[[pluggy.HookImpl, str], Callable[..., Any]]
 """Returns what to call in place of the implementation's function, of the hook of that name."""
 
 _KEPT = 8  # lists of implementations kept for one hook: subset callers of one take turns
-_ATTACHING = SharedLock()
+_ATTACHING = RenewedLock()
 _TAP = "_pluginhost_tap"
 
 

@@ -15,6 +15,7 @@ from pluginhost.errors import InvalidValueError, PluginNotFoundError, check_coun
 from pluginhost.events import Detail, EventBatch, Failure, Status
 from pluginhost.figures import of
 from pluginhost.printable import printable
+from pluginhost.processes import RenewedLock
 from pluginhost.profiler.blocks import NO_BLOCKS, LoopBlocks
 from pluginhost.profiler.calls import CallTotals
 from pluginhost.profiler.profile import PluginProfile
@@ -69,7 +70,7 @@ class Profiler:
         self._rules = tuple(rules)
         self._clock = clock
         self._epoch_offset_ns = wall_clock() - clock()
-        self._lock = threading.RLock()
+        self._lock = RenewedLock()
         self._reading: Callable[[], AbstractContextManager[None]] = nullcontext
         self._overhead: Callable[[int], Overhead] = self._own_overhead
         self._reset()
@@ -116,13 +117,12 @@ class Profiler:
 
     def after_fork(self) -> None:
         """Begin anew in a child process: nothing has happened there yet."""
-        self._lock = threading.RLock()
         self._reset()
 
     def observe(self, batch: EventBatch) -> None:
         """Take a batch from the bus."""
         started = self._clock()
-        with self._lock:
+        with self._lock.lock:
             self._epoch_offset_ns = batch.epoch_offset_ns
             for group in batch.groups:
                 if group.path.site.kind is EventKind.LOOP_BLOCK:  # within some other's time
@@ -263,7 +263,7 @@ class Profiler:
     @contextmanager
     def _read(self) -> Iterator[None]:
         """Have the bus deliver, then hold the lock: not before, for the bus has its own."""
-        with self._reading(), self._lock:
+        with self._reading(), self._lock.lock:
             yield
 
     def _rows(self) -> tuple[AggregateMetrics, ...]:

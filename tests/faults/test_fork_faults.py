@@ -14,7 +14,7 @@ PRELUDE = """
 import faulthandler, gc, os, signal, sys, tempfile, threading, time, types
 from pathlib import Path
 import pluggy
-from pluginhost import Inside, PluginHost, observe
+from pluginhost import AnalyticsEngine, AnalyticsEvent, Inside, PluginHost, Profiler, observe
 from pluginhost.errors import PluginLoadError
 from pluginhost.recording import Recorder
 
@@ -155,6 +155,27 @@ def child():
 fork_while(hold(recorder), child)
 """
 
+BY_HAND = """
+profiler, analytics = Profiler(), AnalyticsEngine()
+
+def record():
+    profiler.record_execution("work", 0.1, success=True)
+    now_ns = time.time_ns()
+    analytics.record_event(
+        AnalyticsEvent(kind="plugin_execute", plugin_id="work", timestamp_ns=now_ns)
+    )
+
+def child():
+    assert profiler.get_aggregates("work").execution_count == 1
+    record()
+    profiler.record_execution("other", 0.1, success=True)
+    assert profiler.get_aggregates("work").execution_count == 2
+    assert analytics.report().plugins
+
+record()
+fork_while(hold(profiler, analytics), child)
+"""
+
 
 @pytest.fixture
 def ending(tmp_path):
@@ -184,6 +205,7 @@ def ending(tmp_path):
             HOST.format(options="history=f'{folder}/history.db'", remote=False), 19, id="history"
         ),
         pytest.param(HOST.format(options="inside=Inside('work')", remote=False), 17, id="inside"),
+        pytest.param(BY_HAND, 7, id="by hand"),
         pytest.param(MANAGER + OBSERVED, 10, id="manager"),
         pytest.param(MANAGER + RECORDED, 6, id="recorder"),
     ],
