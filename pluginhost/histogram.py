@@ -28,12 +28,24 @@ class DurationHistogram:
     __slots__ = ("_counts",)
 
     def __init__(self, counts: Iterable[tuple[int, int]] = ()) -> None:
-        self._counts: Counter[int] = Counter(dict(counts))
+        self._counts: Counter[int] = Counter()
+        dict.update(self._counts, counts)
 
     def add_all(self, durations_ns: Sequence[int]) -> None:
         """Count every duration; the work per value is done by C code."""
         halves = memoryview(array("f", durations_ns)).cast("B").cast("H")
         self._counts.update(halves[_UPPER_HALF::2])
+
+    @classmethod
+    def of(cls, kept: Iterable[Iterable[tuple[int, int]]]) -> DurationHistogram:
+        """Return all that files have stored of several histograms in one."""
+        whole = cls()
+        for counts in kept:
+            if whole._counts:
+                whole.merge(cls(counts))
+            else:
+                dict.update(whole._counts, counts)
+        return whole
 
     def merge(self, other: DurationHistogram) -> None:
         """Add the counts of `other`, exactly."""

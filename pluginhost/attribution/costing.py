@@ -188,7 +188,7 @@ class _Sums:
     """What adds up for one unit."""
 
     def __init__(self) -> None:
-        self.figures: Counter[str] = Counter()
+        self.figures: defaultdict[str, int] = defaultdict(int)
         self.has_cpu = False
         self.imports: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
 

@@ -10,6 +10,7 @@ from importlib.metadata import Distribution, distributions
 
 import msgspec
 
+from pluginhost.headers import Headers, headers_of
 from pluginhost.printable import printable
 
 
@@ -19,14 +20,6 @@ class Installed(msgspec.Struct, frozen=True):
     name: str
     version: str
     requested: bool
-
-
-class _Headers(msgspec.Struct, frozen=True):
-    """What is looked at of the metadata: of a hundred distributions, all would take long."""
-
-    name: str
-    version: str
-    requires: tuple[str, ...]
 
 
 class Distributions:
@@ -40,10 +33,10 @@ class Distributions:
         self._packages: defaultdict[str, set[str]] = defaultdict(set)
         self._installed: dict[str, Installed] = {}
         self._lines: defaultdict[str, list[tuple[str, str]]] | None = None
-        self._known: dict[str, tuple[Distribution, _Headers]] = {}
+        self._known: dict[str, tuple[Distribution, Headers]] = {}
         for distribution in distributions(path=list(searched)):
             with suppress(Exception):  # whatever lies on the disk
-                headers = _headers(distribution)
+                headers = headers_of(distribution)
                 self._known.setdefault(_canonical(headers.name), (distribution, headers))
         for key, (distribution, _) in self._known.items():
             with suppress(Exception):
@@ -94,20 +87,6 @@ def _requested(distribution: Distribution) -> bool:
     return True
 
 
-def _headers(distribution: Distribution) -> _Headers:
-    for name in ("METADATA", "PKG-INFO"):
-        text = distribution.read_text(name)
-        if text:
-            lines = text.partition("\n\n")[0].splitlines()
-            pairs = [line.partition(": ") for line in lines if line.startswith(_LOOKED_AT)]
-            first = {key: value.strip() for key, _, value in reversed(pairs)}
-            requires = tuple(value for key, _, value in pairs if key == "Requires-Dist")
-            return _Headers(first["Name"], first["Version"], requires)
-    metadata = distribution.metadata
-    requires = tuple(metadata.get_all("Requires-Dist") or ())
-    return _Headers(metadata["Name"], metadata["Version"], requires)
-
-
 def _applies(line: str) -> bool:
     """Whether a requirement holds here, without any extra."""
     if ";" not in line:
@@ -128,7 +107,6 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-_LOOKED_AT = ("Name: ", "Version: ", "Requires-Dist: ")
 _REQUIRED_NAME = r"\s*[A-Za-z0-9][A-Za-z0-9._-]*"
 _ONLY_WITH_EXTRA = r";\s*(?:[^;]*\band\s+)?\(?\s*extra\s*==\s*[^()]*$"
 """A condition that ends in one on an extra, with no other way to hold."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,7 +18,7 @@ _QUANTILES = (0.5, 0.9, 0.95, 0.99)
 
 class _HookSums:
     def __init__(self) -> None:
-        self.figures: Counter[str] = Counter()
+        self.figures: defaultdict[str, int] = defaultdict(int)
         self.has_cpu = False
         self.sites: list[SiteRecord] = []
 
@@ -74,9 +74,7 @@ def hook_costs(captures: Sequence[Capture], nodes: Iterable[Node]) -> tuple[Hook
 
 def _row(key: HookKey, sums: _HookSums, style: str | None) -> HookCost:
     figures: Any = sums.figures
-    histogram = DurationHistogram()
-    for site in sums.sites:
-        histogram.merge(DurationHistogram(site.histogram))
+    histogram = DurationHistogram.of(site.histogram for site in sums.sites)
     untimed = figures["untimed"]
     buckets = histogram.buckets()
     if untimed:

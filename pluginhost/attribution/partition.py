@@ -139,8 +139,13 @@ class Partition:
                 if call.plugin.startswith(FIXTURE) and unit is not None:
                     fixture_of = unit
                 unit = unit or fixture_of  # what the application does for it
-            here = _Above(unit, caller.units | {unit}, caller.hooks | {key}, fixture_of)
-            outermost = unit not in caller.units, key not in caller.hooks
+            units, hooks = caller.units, caller.hooks
+            outermost = unit not in units, key not in hooks
+            if outermost[0]:
+                units |= {unit}
+            if outermost[1] and not _is_import(call):
+                hooks |= {key}
+            here = _Above(unit, units, hooks, fixture_of)
             self._add(position, here, key, part, outermost)
             above.append(here)
 

@@ -62,10 +62,7 @@ def _grouped(items: Iterable[T], key: Callable[[T], object]) -> list[list[T]]:
 
 
 def _merged(histograms: Iterable[Iterable[tuple[int, int]]]) -> tuple[tuple[int, int], ...]:
-    merged = DurationHistogram()
-    for buckets in histograms:
-        merged.merge(DurationHistogram(buckets))
-    return merged.buckets()
+    return DurationHistogram.of(histograms).buckets()
 
 
 def _hook(rows: Sequence[HookCost]) -> HookCost:

@@ -21,8 +21,9 @@ from pluginhost.instrumentation.readings import ThreadCpu
 from pluginhost.instrumentation.sparing import TIMED_FIRST, TIMED_ONE_IN, Sparer
 from pluginhost.instrumentation.tap import HookTapSource
 
-_CALLS = 50
 _ROUNDS = 5
+_CALLS = TIMED_ONE_IN
+"""In each round: where most are spared, exactly one is timed."""
 
 
 def call_costs_ns(*, cpu: bool, sparing: bool) -> tuple[float, float, float, float]:
@@ -43,7 +44,6 @@ def call_costs_ns(*, cpu: bool, sparing: bool) -> tuple[float, float, float, flo
     tap, sparing_tap = HookTapSource(manager, timed), HookTapSource(manager, timed, sparer)
     bare: list[float] = []
     with_tap: list[float] = []
-    spared: list[float] = []
     inner: list[int] = []
     for _ in range(_ROUNDS):
         bare.append(_call_ns(hook))
@@ -51,11 +51,13 @@ def call_costs_ns(*, cpu: bool, sparing: bool) -> tuple[float, float, float, flo
         with_tap.append(_call_ns(hook))
         tap.stop()
         inner += _records(tree)
-        if sparing:
-            sparing_tap.start()
-            spared.append(_call_ns(hook, before=TIMED_FIRST))
-            sparing_tap.stop()
-            _records(tree)
+    spared: list[float] = []
+    if sparing:
+        sparing_tap.start()
+        for _ in repeat(None, TIMED_FIRST):
+            hook()
+        spared += (_call_ns(hook) for _ in range(_ROUNDS))
+        sparing_tap.stop()
     nesting.leave(outside)
     added_ns = max(0.0, min(with_tap) - min(bare))
     inner_ns = min(float(sorted(inner)[(len(inner) - 1) // 2]), added_ns)
@@ -70,10 +72,9 @@ def _no_thread_cpu() -> ThreadCpu:
     return ThreadCpu(perf_counter_ns, thread_cpu=perf_counter_ns)
 
 
-def _call_ns(hook: Callable[[], object], before: int = 0) -> float:
-    """Return what a hook call takes, after so many and one more."""
-    for _ in repeat(None, before + 1):
-        hook()
+def _call_ns(hook: Callable[[], object]) -> float:
+    """Return what a hook call takes, after another."""
+    hook()
     started = perf_counter_ns()
     for _ in repeat(None, _CALLS):
         hook()

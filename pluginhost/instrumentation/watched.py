@@ -10,6 +10,7 @@ from typing import Any
 import pluggy
 
 from pluginhost.capture import Implementation, SeenManager, SeenPlugin
+from pluginhost.headers import headers_of
 from pluginhost.printable import printable
 
 _NOBODYS = frozenset({"", "__main__", "pluggy", "builtins"})
@@ -128,9 +129,7 @@ def _name_and_version(distribution: Any) -> tuple[str | None, str | None]:
     if distribution is None:
         return None, None
     try:
-        metadata = distribution.metadata  # read and parsed each time
-        found = metadata["Name"], metadata["Version"]
+        headers = headers_of(distribution)
     except Exception:  # metadata are whatever lies on the disk
         return None, None
-    name, version = (printable(each) if each else None for each in found)
-    return name, version
+    return printable(headers.name) or None, printable(headers.version) or None

@@ -14,6 +14,7 @@ from pluginhost.costs import ImportCost
 from pluginhost.histogram import DurationHistogram
 from pluginhost.pytest_plugin.parts import Parts, Placed
 from pluginhost.pytest_plugin.sections import COLLECTING, REWRITING
+from pluginhost.pytest_plugin.table import stretches
 from pluginhost.suite import FileCost, SuitePart, SuiteTests
 
 _SHOWN_IMPORTS = 10
@@ -42,14 +43,13 @@ class FilesSeen:
             name: {"tests": 0, "tests_ns": 0, "setup_ns": 0, "teardown_ns": 0, "bodies": []}
             for name in names
         }
-        columns = zip(tests.files, tests.self_ns, tests.setup_ns, tests.teardown_ns, strict=True)
-        for position, self_ns, setup_ns, teardown_ns in columns:
-            row = of_tests[names[position]]
-            row["tests"] += 1
-            row["tests_ns"] += self_ns
-            row["setup_ns"] += setup_ns
-            row["teardown_ns"] += teardown_ns
-            row["bodies"].append(self_ns)
+        for position, where in stretches(tests.files):
+            row, bodies = of_tests[names[position]], tests.self_ns[where]
+            row["tests"] += len(bodies)
+            row["tests_ns"] += sum(bodies)
+            row["setup_ns"] += sum(tests.setup_ns[where])
+            row["teardown_ns"] += sum(tests.teardown_ns[where])
+            row["bodies"] += bodies
         return tuple(
             self._row(name, of_tests.get(name, {}))
             for name in dict.fromkeys((*names, *self._files))
@@ -119,8 +119,7 @@ class FilesSeen:
             return None
         if node.record.kind is not EventKind.MODULE_IMPORT:
             return above
-        path = Path(hook)
-        if path.name == "conftest.py":
+        if hook.endswith("conftest.py") and (path := Path(hook)).name == "conftest.py":
             inside = path.is_relative_to(self._root)
             return path.relative_to(self._root).as_posix() if inside else hook
         return above

@@ -65,9 +65,7 @@ def _row(
     wall_ns: int,
     root: str,
 ) -> FixtureCost:
-    histogram = DurationHistogram()
-    for site in sites:
-        histogram.merge(DurationHistogram(site.histogram))
+    histogram = DurationHistogram.of(site.histogram for site in sites)
     self_ns = figures["setup_ns"] + figures["teardown_ns"]
     return FixtureCost(
         name=seen.name,

@@ -20,16 +20,20 @@ def needed_of(session: Any) -> tuple[Needed, ...]:
     if not items:
         return ()
     packages = packages_of(session.config.pluginmanager.get_plugins())
-    found: dict[tuple[str, str], Needed] = {}
-    seen: set[int] = set()
-    for item in items:
-        module = type(item).__module__
-        if _top(module) in packages:
-            found.setdefault((module, ""), Needed(printable(module, 200), ""))
-        info = getattr(item, "_fixtureinfo", None)
-        if info is None or id(info) in seen:
+    found = {
+        (module, ""): Needed(printable(module, 200), "")
+        for module in (kind.__module__ for kind in dict.fromkeys(map(type, items)))
+        if _top(module) in packages
+    }
+    shared = {id(info): info for info in (getattr(item, "_fixtureinfo", None) for item in items)}
+    infos = [info for info in shared.values() if info is not None]  # parameters share one
+    known = {
+        each for info in infos for several in info.name2fixturedefs.values() for each in several
+    }
+    theirs = {each.argname for each in known if _top(module_of(each)) in packages}
+    for info in infos:
+        if theirs.isdisjoint(info.name2fixturedefs):
             continue
-        seen.add(id(info))  # parameters share it
         for fixturedef in _requested(info, packages):
             key = module_of(fixturedef), fixturedef.argname
             found.setdefault(key, Needed(printable(key[0], 200), printable(key[1], 100)))

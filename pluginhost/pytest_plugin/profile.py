@@ -243,10 +243,10 @@ def _markers(ids: list[str], session: Any) -> tuple[tuple[int, ...], tuple[tuple
     known: dict[tuple[Any, ...], int] = {}  # by what tests that are alike have in common
     by_id = {}
     for item in getattr(session, "items", None) or ():
-        key = (item.parent, *(mark.name for mark in item.own_markers))
+        key = (id(item.parent), *[mark.name for mark in item.own_markers])
         found = known.get(key)
         if found is None:
             names = tuple(sorted({printable(mark.name, 100) for mark in item.iter_markers()}))
             found = known[key] = sets.setdefault(names, len(sets))
         by_id[item.nodeid] = found
-    return tuple(by_id.get(each, 0) for each in ids), tuple(sets)
+    return tuple([by_id.get(each, 0) for each in ids]), tuple(sets)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,7 @@ from pluginhost.pytest_plugin.fixture_costs import fixture_costs
 from pluginhost.pytest_plugin.parts import OURS, Parts
 from pluginhost.pytest_plugin.sections import BODIES
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
-from pluginhost.pytest_plugin.table import OUTCOMES
+from pluginhost.pytest_plugin.table import OUTCOMES, stretches
 from pluginhost.suite import MarkerCost, SuiteReport, SuiteTests, Until, WorkerCost
 
 _NOT_IN_IT: dict[Until, str] = {
@@ -118,7 +119,8 @@ def _incomplete(captured: Sequence[SuiteCapture], missing: Sequence[WorkerCost])
 def _ran_elsewhere(captured: SuiteCapture) -> int:
     """Return how many tests a process has reported whose bodies it did not run."""
     called, own = (array("q", captured.columns.get(name, b"")) for name in ("call_ns", "self_ns"))
-    return sum(1 for call_ns, self_ns in zip(called, own, strict=True) if call_ns and not self_ns)
+    ran = list(compress(own, called))
+    return ran.count(0)
 
 
 def _spanned(captured: SuiteCapture) -> SuiteCapture:
@@ -140,12 +142,13 @@ def _tests(
     worker = 0
     for position, suite in enumerate(captured):
         ids += suite.ids
-        outcomes += (OUTCOMES[code] for code in suite.outcomes)
-        columns["files"] += (
-            files.setdefault(each.partition("::")[0], len(files)) for each in suite.ids
-        )
+        outcomes += map(OUTCOMES.__getitem__, suite.outcomes)
+        names = [each.partition("::")[0] for each in suite.ids]
+        for name in dict.fromkeys(names):
+            files.setdefault(name, len(files))
+        columns["files"] += map(files.__getitem__, names)
         own = [sets.setdefault(names, len(sets)) for names in suite.marker_sets]
-        columns["markers"] += (own[each] for each in suite.markers)
+        columns["markers"] += map(own.__getitem__, suite.markers)
         if with_workers and suite.worker:
             columns["workers"] += [worker] * len(suite.ids)
             worker += 1
@@ -173,10 +176,10 @@ def _without_recording(values: array[int], parts: Parts, position: int) -> array
     if not calls or raw_ns <= whole_ns:
         return values
     each_ns = (raw_ns - whole_ns) // calls
-    lower = array("q", (max(0, ns - each_ns) for ns in values))
+    lower = array("q", [ns - each_ns if ns > each_ns else 0 for ns in values])
     rest = sum(lower) - whole_ns
     if lower:
-        longest = max(range(len(lower)), key=lower.__getitem__)
+        longest = lower.index(max(lower))
         lower[longest] = max(0, lower[longest] - rest)
     return lower
 
@@ -189,12 +192,12 @@ def _is_body(record: object) -> bool:
 def _markers(tests: SuiteTests, sets: Sequence[tuple[str, ...]]) -> tuple[MarkerCost, ...]:
     rows: dict[str, list[int]] = {}
     cpu = tests.cpu_ns or (0,) * len(tests.ids)
-    for position, self_ns, cpu_ns in zip(tests.markers, tests.self_ns, cpu, strict=True):
+    for position, where in stretches(tests.markers):
         for name in sets[position]:
             row = rows.setdefault(name, [0, 0, 0])
-            row[0] += 1
-            row[1] += self_ns
-            row[2] += cpu_ns
+            row[0] += where.stop - where.start
+            row[1] += sum(tests.self_ns[where])
+            row[2] += sum(cpu[where])
     found = [
         MarkerCost(name=name, tests=count, self_ns=ns, cpu_ns=cpu_ns if tests.cpu_ns else None)
         for name, (count, ns, cpu_ns) in rows.items()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
 from typing import Any
 
 from pluginhost.instrumentation.readings import rss_gauge
@@ -131,6 +132,15 @@ class TestTable:
         self._allocated = now
         if self._tracing.is_tracing():
             self._tracing.reset_peak()
+
+
+def stretches(column: Iterable[int]) -> Iterator[tuple[int, slice]]:
+    """Yield the values of a column, each with where it stands: neighbours mostly have the same."""
+    start = 0
+    for value, alike in groupby(column):
+        end = start + len(list(alike))
+        yield value, slice(start, end)
+        start = end
 
 
 def _outcome_of(report: Any) -> str:
