@@ -22,7 +22,8 @@ from pluginhost.instrumentation.calls import PLAIN, Function, passes_on
 from pluginhost.instrumentation.failures import failure_of
 from pluginhost.instrumentation.readings import ThreadCpu
 
-FLUSH_INTERVAL_NS = 250_000_000
+FLUSH_INTERVAL_NS = 1_000_000_000
+"""How often at most the journals are added up: most of that is for each path, however few its records."""
 
 DUE, OFFSET, PATH, FLUSH_DUE = range(4)
 
@@ -65,11 +66,11 @@ class ThreadNesting:
         return state, parent, path, start, state[OFFSET]
 
     def leave(self, entered: tuple[Any, ...]) -> tuple[Any, int, int]:
-        """End a call; return the journal that is to have its record, its duration and CPU time."""
+        """End a call; return the journal for its record, its duration, and CPU time less that."""
         state, parent, path, start, offset = entered
         duration_ns = self._read(state) - start
         state[PATH] = parent
-        return path.journal, duration_ns, duration_ns + state[OFFSET] - offset
+        return path.journal, duration_ns, state[OFFSET] - offset
 
     def here_is(self, kind: EventKind) -> bool:
         """Whether what this thread is in the middle of is of that kind."""
@@ -180,8 +181,7 @@ class ThreadNesting:
             failed = error
             raise
         finally:
-            journal, duration_ns, cpu_ns = self.leave(entered)
-            waited = cpu_ns - duration_ns
+            journal, duration_ns, waited = self.leave(entered)
             extra: Detail | int = waited << CPU_SHIFT
             if failed is not None:
                 extra = _ending(failed, argument, duration_ns, waited, site)

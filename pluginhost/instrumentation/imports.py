@@ -70,8 +70,8 @@ class ImportTimer:
     def leave(self, entered: tuple[Any, ...]) -> None:
         """End the import that `enter` began."""
         before, *begun = entered
-        journal, duration_ns, cpu_ns = self._nesting.leave(tuple(begun))
-        journal.extend((duration_ns, (cpu_ns, before, self._rss(), 0, 1, 1, 0, 0)))
+        journal, duration_ns, waited = self._nesting.leave(tuple(begun))
+        journal.extend((duration_ns, (duration_ns + waited, before, self._rss(), 0, 1, 1, 0, 0)))
 
     def imported(self, name: str) -> None:
         """Tell that a module is there now."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Any
 
 import pluggy
@@ -26,8 +25,6 @@ from pluginhost.pytest_plugin.table import TestTable
 from pluginhost.recording import Recorder
 
 Function = Callable[..., Any]
-_JOURNAL = attrgetter("journal")
-_NOTHING = (0, 0), 0
 _FAILED = Failure(Status.ERROR, None, None)
 
 
@@ -40,7 +37,7 @@ class SuiteTimer:
         self._table = table
         self._fixtures = fixtures
         self._bodies = self._site(BODIES)
-        self._below: dict[CallPath, tuple[tuple[int, int], int]] = {}
+        self._below: dict[CallPath, _Below] = {}
         self._ending: tuple[Any, ...] | None = None
         self.untimed: set[tuple[str, str]] = set()
         """Which plugins' implementations of which hooks have no records of their own."""
@@ -110,7 +107,10 @@ class SuiteTimer:
 
         def timed(item: Any) -> Any:
             __tracebackhide__ = True
-            if isinstance(item, python_test) and not isinstance(item, of_unittest):
+            kind = type(item)  # most are of the first, and it takes longer to look at its bases
+            if kind is python_test or (
+                issubclass(kind, python_test) and not issubclass(kind, of_unittest)
+            ):
                 return function(item)
             entered = enter(site)
             try:
@@ -124,26 +124,30 @@ class SuiteTimer:
         return timed
 
     def _body_ended(self, entered: tuple[Any, ...], *, failed: bool = False) -> None:
-        journal, duration_ns, cpu_ns = self._nesting.leave(entered)
+        journal, duration_ns, waited = self._nesting.leave(entered)
         path = entered[2]
         self_ns = duration_ns
         if path:  # something was called from a body, perhaps from this one
             self_ns -= self._newly_below_ns(path)
-        self._table.ran(duration_ns, max(0, self_ns), cpu_ns)
+        self._table.ran(duration_ns, max(0, self_ns), duration_ns + waited)
         if failed:
-            journal.extend((duration_ns, Detail(_FAILED, cpu_ns=cpu_ns)))
+            journal.extend((duration_ns, Detail(_FAILED, cpu_ns=duration_ns + waited)))
         else:
-            journal.extend((duration_ns, (cpu_ns - duration_ns) << CPU_SHIFT))
+            journal.extend((duration_ns, waited << CPU_SHIFT))
 
     def _newly_below_ns(self, path: CallPath) -> int:
         """Return the time of what was called from `path` since the last time this was asked."""
-        now = self._recorder.added, sum(map(len, map(_JOURNAL, path.values())))
-        before, before_ns = self._below.get(path, _NOTHING)
-        if now == before:
+        known = self._below.get(path)
+        if known is None:
+            known = self._below[path] = _Below()
+        if len(known.journals) != len(path):
+            known.journals = [each.journal for each in path.values()]
+        records = self._recorder.added, sum(map(len, known.journals))
+        if records == known.records:
             return 0
-        below_ns = sum(map(self._recorder.total_ns, path.values()))
-        self._below[path] = now, below_ns
-        return below_ns - before_ns
+        before_ns, known.records = known.total_ns, records
+        known.total_ns = sum(map(self._recorder.total_ns, path.values()))
+        return known.total_ns - before_ns
 
     def _fixture(self, function: Function) -> Any:
         """Return `function` with what it sets up on record, and what that tears down."""
@@ -186,11 +190,11 @@ class SuiteTimer:
         return timed
 
     def _left(self, entered: tuple[Any, ...], failed: BaseException | None = None) -> None:
-        journal, duration_ns, cpu_ns = self._nesting.leave(entered)
+        journal, duration_ns, waited = self._nesting.leave(entered)
         if failed is not None and not isinstance(failed, pytest.skip.Exception):
-            journal.extend((duration_ns, Detail(_FAILED, cpu_ns=cpu_ns)))
+            journal.extend((duration_ns, Detail(_FAILED, cpu_ns=duration_ns + waited)))
         else:
-            journal.extend((duration_ns, (cpu_ns - duration_ns) << CPU_SHIFT))
+            journal.extend((duration_ns, waited << CPU_SHIFT))
 
     def _site(self, name: str) -> CallSite:
         return self._recorder.bus.tree.site(EventKind.SECTION, "", name)
@@ -201,6 +205,15 @@ _CONTAINING: dict[tuple[str, str], Callable[[SuiteTimer, Function], Any]] = {
     ("pytest_fixture_setup", "_pytest.fixtures"): SuiteTimer._fixture,
     ("pytest_make_collect_report", "_pytest.runner"): SuiteTimer._collecting,
 }
+
+
+class _Below:
+    """What was called from a path: where it is on record, how many there were, and their time."""
+
+    def __init__(self) -> None:
+        self.journals: list[Any] = []
+        self.records = 0, 0
+        self.total_ns = 0
 
 
 class _Teardown:
@@ -221,5 +234,5 @@ class _Teardown:
         """Is called after them."""
         entered, self._entered = self._entered, None
         if entered is not None:
-            journal, duration_ns, cpu_ns = self._nesting.leave(entered)
-            journal.extend((duration_ns, (cpu_ns - duration_ns) << CPU_SHIFT))
+            journal, duration_ns, waited = self._nesting.leave(entered)
+            journal.extend((duration_ns, waited << CPU_SHIFT))
