@@ -13,6 +13,8 @@ from enum import StrEnum
 
 import msgspec
 
+from pluginhost.printable import printable
+
 
 class PluginKind(StrEnum):
     """Where a plugin comes from."""
@@ -111,6 +113,17 @@ class PluginCost(msgspec.Struct, frozen=True, kw_only=True):
     other_threads_ns: int = 0
     remedy: str | None = None
     imports: tuple[ImportCost, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The name with distribution and version, safe to show."""
+        name = printable(self.name, 60)
+        if self.distribution is None:
+            return f"{name} (conftest)" if self.kind is PluginKind.CONFTEST else name
+        version = f" {self.version}" if self.version else ""
+        if self.distribution.lower().replace("_", "-") == self.name.lower().replace("_", "-"):
+            return printable(f"{name}{version}", 80)
+        return printable(f"{name} ({self.distribution}{version})", 80)
 
 
 class ApplicationCost(msgspec.Struct, frozen=True, kw_only=True):

@@ -316,9 +316,9 @@ def _notes(
     launched: bool,
 ) -> tuple[str, ...]:
     notes = ["import memory: growth of the resident set, an estimate"]
-    saved = "imports saved: from the import statements of modules, an estimate"
+    saved = "savings of imports are estimates: a module that others import, too, is not saved"
     if least_share:
-        saved += f"; in full where they took under {100 * least_share:g} % of the run"
+        saved += f" (not looked at where a plugin's imports took under {100 * least_share:g} % of the run)"
     notes.append(saved)
     if launched:
         notes.append("modules that the measuring itself needs are part of its own cost")

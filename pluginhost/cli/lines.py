@@ -7,7 +7,7 @@ from textwrap import wrap
 
 from pluginhost.printable import fitted, printable
 from pluginhost.rendering.analytics import analytics_lines
-from pluginhost.rendering.costs import cost_lines, verification_lines
+from pluginhost.rendering.costs import cost_lines, detail_lines, verification_lines
 from pluginhost.rendering.lines import WIDTH, Line
 from pluginhost.rendering.performance import performance_lines
 from pluginhost.rendering.series import anomaly_lines, course_lines
@@ -68,8 +68,9 @@ def run_lines(report: Report) -> Iterator[Line]:
     if report.costs is not None:
         if report.suite is not None:
             yield from suite_lines(report.costs, report.suite, verbosity=1)
-            yield ()
-        yield from cost_lines(report.costs)
+            yield from detail_lines(report.costs)
+        else:
+            yield from cost_lines(report.costs)
     if report.verification is not None:
         yield from verification_lines(report.verification)
     hosted = report.costs is None or bool(report.performance and report.performance.plugins)

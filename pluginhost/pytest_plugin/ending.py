@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pluginhost.suite import SuiteReport
 
 _LONG_NS = 1_000_000_000  # nobody waits for so long without asking why
-_LEAST_NS, _LEAST_SHARE = 100_000_000, 0.02  # of the time until then
+_LEAST_NS, _LEAST_SHARE = 300_000_000, 0.05  # of the time until then
 _SHOWN = 3
 _CLEANUPS = "what pytest cleans up"  # so far, that is all there is of the exit
 
@@ -74,7 +74,7 @@ def who_took_it(
             if cost.part not in (SuitePart.PLUGINS, SuitePart.MEASURING):
                 name = _CLEANUPS if cost.part is SuitePart.EXIT else part_name(cost.part)
                 taken[name] += sign * cost.self_ns
-    most = [(what, ns) for what, ns in taken.most_common(_SHOWN) if ns > _LEAST_NS // 10]
+    most = [(what, ns) for what, ns in taken.most_common(_SHOWN) if ns > _LEAST_NS // 20]
     return ", ".join(f"{what} {duration(ns)}" for what, ns in most)
 
 
@@ -109,13 +109,17 @@ class Exiting(msgspec.Struct, frozen=True):
     files: Mapping[str, Path]
     aloud: bool
 
-    def tell(self) -> None:
-        """Tell it."""
+    def tell(self, joined_ns: int) -> None:
+        """Tell it; at `joined_ns`, all threads had ended that the process waits for."""
         now = Moment.now()
         later_ns = now.clock_ns - self.told.clock_ns
         if self.aloud and is_notable(later_ns, self.elapsed_ns):
-            what = f"threads {', '.join(self.threads)}" if self.threads else "exit handlers"
-            _said(f"{duration(later_ns)} more until the process could exit: {what}")
+            parts = {
+                f"threads {', '.join(self.threads)}": joined_ns - self.told.clock_ns,
+                "exit handlers": now.clock_ns - joined_ns,
+            }
+            what = [f"{each} {duration(ns)}" for each, ns in parts.items() if ns >= later_ns / 10]
+            _said(f"{duration(later_ns)} more until the process could exit: {', '.join(what)}")
         if self.recorded is None or not self.files:
             return
         try:

@@ -14,6 +14,7 @@ from pluginhost.rendering.suite import answer
 from pluginhost.suite import SuiteReport
 
 _ROWS = 5
+_LEAST_PERCENT = 0.5
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+!|~&@:])")
 
 
@@ -34,6 +35,8 @@ def _lines(costs: CostReport, suite: SuiteReport, judgement: Judgement | None) -
     yield "|---|---|--:|--:|"
     for kind, name, ns in _rows(costs, suite):
         share = 100 * ns / suite.wall_ns if suite.wall_ns else 0.0
+        if share < _LEAST_PERCENT:
+            continue
         yield f"| {kind} | {escaped(name)} | {short(ns)} | {share:.1f} |"
     if suite.advice:
         yield ""

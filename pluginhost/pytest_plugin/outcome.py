@@ -55,9 +55,10 @@ class Outcome:
 
     def tell(self, capture: Callable[[], SuiteCapture]) -> None:
         """Show where the time went until now, and write it: the process may get no further."""
+        begun_ns = time.perf_counter_ns()
         try:
             costs, suite = self._shown = self._recorded(capture).costs(Until.SUMMARY)
-            self._terminal.show(costs, suite)
+            self._terminal.show(costs, suite, time.perf_counter_ns() - begun_ns)
         except Exception as error:
             self._terminal.failed(f"the profile could not be worked out: {named(error)}")
         else:

@@ -121,6 +121,7 @@ class SuiteProfile:
             early=self._early,
             memory=self.settings.memory,
             bytes_per_test=table.bytes_per_test(),
+            unclear=table.unclear,
             ended=self._ended,
         )
 

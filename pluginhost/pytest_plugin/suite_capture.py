@@ -38,7 +38,8 @@ class SuiteCapture(msgspec.Struct, frozen=True, kw_only=True):
     other things before. `worker` is what the controlling process calls it, empty for the first.
     `columns` are the bytes of arrays of 64-bit integers of the machine, a value for each of `ids`;
     `outcomes` are positions in `OUTCOMES`, `markers` in `marker_sets`. `early` are the names of
-    modules of plugins that were there before anything was recorded. `ended` says what ended the
+    modules of plugins that were there before anything was recorded. Of `unclear` tests pytest's clock
+    was replaced, so that setting up and tearing down have no times. `ended` says what ended the
     session.
     """
 
@@ -56,4 +57,5 @@ class SuiteCapture(msgspec.Struct, frozen=True, kw_only=True):
     early: tuple[str, ...] = ()
     memory: str = ""
     bytes_per_test: float | None = None
+    unclear: int = 0
     ended: str = "finished"

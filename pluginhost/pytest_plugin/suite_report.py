@@ -228,6 +228,12 @@ def _notes(captured: Sequence[SuiteCapture], costs: CostReport, until: Until) ->
         notes.append("pytest is part of another program: counted from when pluginhost was loaded")
     else:
         notes.append("when the process was started is known to some 10 ms")
+    unclear = sum(each.unclear for each in captured)
+    if unclear:
+        notes.append(
+            f"a test had replaced the clock of pytest: setting up and tearing down {of(unclear, 'test')}"
+            " took a time that is not known, shown as 0"
+        )
     if captured[0].memory == "rss":
         notes.append("memory: the resident set of the whole process at the end of each test")
     elif captured[0].memory == "exact":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
@@ -15,6 +16,8 @@ from pluginhost.reading import resident_bytes
 OUTCOMES = ("passed", "failed", "skipped", "error", "xfailed", "xpassed", "rerun", "unfinished")
 _TIMES = ("setup_ns", "call_ns", "self_ns", "cpu_ns", "teardown_ns")
 _BODY = (0, 0, 0)
+_NOT_KNOWN = (0.0, 0.0, 0.0)
+_SLACK_S = 1.0  # by which the clock of another process may differ
 _CODES = {outcome: code for code, outcome in enumerate(OUTCOMES)}
 _UNFINISHED = _CODES["unfinished"]
 _LONGEST_ID = 1000
@@ -37,6 +40,10 @@ class TestTable:
         self._setup: Any = None
         self._call: Any = None
         self._outcome = ""
+        self._clock = time.perf_counter
+        self._begun_s = self._clock()
+        self.unclear = 0
+        """How many tests have phases of times that cannot be: somebody had replaced pytest's clock."""
         self._read: Callable[[], None] | None = None
         if memory == "rss":
             self.columns["rss_bytes"] = array("q")
@@ -108,16 +115,21 @@ class TestTable:
     def _end(self, teardown_s: float) -> None:
         setup, call, body, add = self._setup, self._call, self._body, self._add
         call_ns, self_ns, cpu_ns = body
-        if body is _BODY and call is not None:  # it ran elsewhere, such as in a fork
-            call_ns = int(call.duration * 1e9)
+        call_s = call.duration if body is _BODY and call is not None else 0.0
+        phases = setup.duration, call_s, teardown_s
+        if min(phases) < 0.0 or sum(phases) > self._clock() - self._begun_s + _SLACK_S:
+            self.unclear += 1
+            phases = _NOT_KNOWN
+        if phases[1]:  # it ran elsewhere, such as in a fork
+            call_ns = int(phases[1] * 1e9)
         outcome = self._outcome or ("passed" if call is not None else "unfinished")
         self.ids.append(setup.nodeid)
         self.outcomes.append(_CODES.get(outcome, _UNFINISHED))
-        add[0](int(setup.duration * 1e9))
+        add[0](int(phases[0] * 1e9))
         add[1](call_ns)
         add[2](self_ns)
         add[3](cpu_ns)
-        add[4](int(teardown_s * 1e9))
+        add[4](int(phases[2] * 1e9))
         if self._read is not None:
             self._read()
         self._body, self._setup, self._call, self._outcome = _BODY, None, None, ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pluginhost.printable import printable
@@ -34,14 +36,14 @@ class Terminal:
         """Whether there is anybody to hear what was done."""
         return self._reporter is not None and self._reporter.verbosity >= 0
 
-    def show(self, costs: CostReport, suite: SuiteReport) -> None:
-        """Write the section."""
+    def show(self, costs: CostReport, suite: SuiteReport, worked_ns: int) -> None:
+        """Write the section; `worked_ns` is what it took to work it out."""
         if self._reporter is None:
             return
         verbosity = self._reporter.verbosity
         if verbosity >= 0:
             self._reporter.write_sep("=", "where the time went (pluginhost)")
-        for line in suite_lines(costs, suite, verbosity=verbosity):
+        for line in suite_lines(costs, suite, verbosity=verbosity, worked_ns=worked_ns):
             self._line(line)
 
     def judged(self, found: Judgement, *, fails: bool) -> None:
@@ -67,9 +69,13 @@ class Terminal:
                 self._line(line)
 
     def failed(self, text: str) -> None:
-        """Write what went wrong."""
+        """Write what went wrong, where there is no terminal to where errors go."""
+        line = f"pluginhost: {printable(text, 500)}"
         if self._reporter is not None:
-            self._reporter.write_line(f"pluginhost: {printable(text, 500)}", red=True)
+            self._reporter.write_line(line, red=True)
+        else:
+            with suppress(OSError, ValueError):
+                sys.stderr.write(f"{line}\n")
 
     def _line(self, line: Line) -> None:
         for text, style in line:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from pluginhost.costs import CostReport, HookCost, ImportCost, PluginCost, PluginKind, Verification
+from pluginhost.costs import CostReport, HookCost, ImportCost, PluginCost, Verification
 from pluginhost.figures import apportioned, compact, duration, of, percent, short
 from pluginhost.printable import fitted, printable, width_of
 from pluginhost.rendering.flames import flames
@@ -45,6 +45,11 @@ def cost_lines(costs: CostReport, *, hooks: bool = False, top: int = 15) -> Iter
     return map(within_width, _costs(costs, hooks=hooks, top=top))
 
 
+def detail_lines(costs: CostReport) -> Iterator[Line]:
+    """Yield what is behind the rows: slow imports, the costliest hooks, who called whom."""
+    return map(within_width, _details(costs, hooks=False))
+
+
 def verification_lines(found: Verification) -> Iterator[Line]:
     """Yield what running without a plugin saved, how sure that is, and what was predicted."""
     return map(within_width, _verification(found))
@@ -70,16 +75,20 @@ def _costs(costs: CostReport, *, hooks: bool, top: int) -> Iterator[Line]:
     yield ()
     yield from _table(costs, top)
     yield from _what_to_do(costs)
-    yield from _imports(costs)
-    yield from _all_hooks(costs) if hooks else _top_hooks(costs)
-    if costs.flame_graph is not None and costs.flame_graph.children:
-        yield from flames(costs.flame_graph)
+    yield from _details(costs, hooks=hooks)
     yield from _processes(costs)
     yield ()
     yield from _measuring(costs)
     yield from _elsewhere(costs)
     for note in costs.notes:
         yield from labelled("note", note)
+
+
+def _details(costs: CostReport, *, hooks: bool) -> Iterator[Line]:
+    yield from _imports(costs)
+    yield from _all_hooks(costs) if hooks else _top_hooks(costs)
+    if costs.flame_graph is not None and costs.flame_graph.children:
+        yield from flames(costs.flame_graph)
 
 
 def _title(costs: CostReport) -> Iterator[Line]:
@@ -101,7 +110,7 @@ def _answer(costs: CostReport) -> Iterator[Line]:
     if first is None:
         yield (("no plugin but the application's own was registered", "dim"),)
     elif first.self_ns:
-        text = f"most time: {_called(first)}, {duration(first.self_ns)}, {percent(first.share)}"
+        text = f"most time: {first.title}, {duration(first.self_ns)}, {percent(first.share)}"
         yield from paragraph(text, "title", indent=2)
         yield from paragraph(_advice(first, whole), lead="  -> ")
     hooks_ns = sum(row.hooks_self_ns for row in costs.plugins)
@@ -126,20 +135,9 @@ def _advice(row: PluginCost, whole: int) -> str:
     return f"{row.remedy} would save {saving} (predicted)"
 
 
-def _called(row: PluginCost) -> str:
-    """Return the name of a plugin with its distribution and version."""
-    name = printable(row.name, 60)
-    if row.distribution is None:
-        return f"{name} (conftest)" if row.kind is PluginKind.CONFTEST else name
-    version = f" {row.version}" if row.version else ""
-    if row.distribution.lower().replace("_", "-") == row.name.lower().replace("_", "-"):
-        return printable(f"{name}{version}", 80)
-    return printable(f"{name} ({row.distribution}{version})", 80)
-
-
 def _table(costs: CostReport, top: int) -> Iterator[Line]:
     """Yield a row for each plugin, and rows for all else, which together are 100 %."""
-    rows = [_row_of(_called(row), (row,)) for row in costs.plugins[:top]]
+    rows = [_row_of(row.title, (row,)) for row in costs.plugins[:top]]
     rest = costs.plugins[top:]
     if rest:
         rows.append(_row_of(f"({of(len(rest), 'more plugin')})", rest))
@@ -284,7 +282,7 @@ def _all_hooks(costs: CostReport) -> Iterator[Line]:
     built_in = _built_in(costs)
     own = f"{costs.application.name} itself"
     groups = [
-        (_called(row), [h for h in costs.hooks if h.plugin in row.parts]) for row in costs.plugins
+        (row.title, [h for h in costs.hooks if h.plugin in row.parts]) for row in costs.plugins
     ]
     for name, rows in (*groups, (own, [h for h in costs.hooks if built_in(h)])):
         if rows:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 import msgspec
 
 from pluginhost.costs import CostReport, PluginCost, PluginKind
-from pluginhost.figures import apportioned, duration, of, short
+from pluginhost.figures import apportioned, duration, of, short, size
 from pluginhost.printable import fitted, printable, width_of
 from pluginhost.rendering.lines import WIDTH, Line, labelled, paragraph, plain, within_width
 from pluginhost.suite import FixtureCost, SuiteAdvice, SuitePart, SuiteReport, Until
@@ -22,7 +23,11 @@ _NOTABLE = 0.005
 _ROWS = {"tests": 3, "fixtures": 3, "plugins": 3, "imports": 2}
 _MORE_ROWS = {"tests": 20, "fixtures": 20, "plugins": 20, "imports": 20}
 _ADVICE, _MORE_ADVICE = 5, 20
+_LINES = 24
+_LEAST_ROWS = 4  # with their heading
+_MISSING = 2
 _NAME_WIDTH = 42
+_AND_MORE = ", ..."
 _BY_KIND = {"plugin": "plugins", "fixture": "fixtures", "import": "imports"}
 
 
@@ -39,10 +44,17 @@ def suite_text(costs: CostReport, suite: SuiteReport, *, verbosity: int = 0) -> 
     return plain(suite_lines(costs, suite, verbosity=verbosity))
 
 
-def suite_lines(costs: CostReport, suite: SuiteReport, *, verbosity: int = 0) -> Iterator[Line]:
-    """Yield one line, at most 24, or all there is: for a verbosity below, of and above 0."""
-    lines = _quiet(suite) if verbosity < 0 else _lines(costs, suite, more=verbosity > 0)
-    return map(within_width, lines)
+def suite_lines(
+    costs: CostReport, suite: SuiteReport, *, verbosity: int = 0, worked_ns: int | None = None
+) -> Iterator[Line]:
+    """Yield one line, at most 24, or all there is: for a verbosity below, of and above 0.
+
+    `worked_ns` is what it took to work all of this out, where that is not a part of it.
+    """
+    if verbosity < 0:
+        return map(within_width, _quiet(suite))
+    lines = _all if verbosity > 0 else _few
+    return map(within_width, lines(costs, suite, worked_ns))
 
 
 def part_name(part: SuitePart) -> str:
@@ -62,27 +74,61 @@ def answer(suite: SuiteReport) -> str:
 
 
 def _quiet(suite: SuiteReport) -> Iterator[Line]:
-    text = f"{duration(suite.elapsed_ns)}: {answer(suite)}"
-    yield ((fitted(text, WIDTH).rstrip(), ""),)
+    """Yield the answer with as many parts as there is room for."""
+    first, *others = f"{duration(suite.elapsed_ns)}: {answer(suite)}".split(", ")
+    text = first
+    while others and len(text) + len(others[0]) <= WIDTH - len(_AND_MORE):
+        text += f", {others.pop(0)}"
+    yield ((text + _AND_MORE if others else text, ""),)
 
 
-def _lines(costs: CostReport, suite: SuiteReport, *, more: bool) -> Iterator[Line]:
+def _few(costs: CostReport, suite: SuiteReport, worked_ns: int | None) -> list[Line]:
+    """Return the rows that matter most, in as many lines as a tired person reads."""
+    above = [*_head(suite), *_missing(suite.incomplete[:_MISSING])]
+    if len(suite.incomplete) > _MISSING:
+        above.append(((f"  ... and {len(suite.incomplete) - _MISSING} more: -v", "bad"),))
+    below = [*_memory(suite), *_idle(suite), *_measuring(costs, suite, worked_ns)]
+    left = _LINES - len(above) - len(below)
+    rows = _rows(costs, suite, _ROWS)
+    for shown in range(_ADVICE, 0, -1):
+        advice = list(_advice(suite.advice, shown))
+        if len(advice) <= left - _LEAST_ROWS:
+            break
+    left -= len(advice) + 1
+    costliest = sorted(rows, key=lambda row: -row.self_ns)[: max(0, left)]
+    return [*above, *_table([row for row in rows if row in costliest], suite), *advice, *below]
+
+
+def _all(costs: CostReport, suite: SuiteReport, worked_ns: int | None) -> Iterator[Line]:
+    yield from _head(suite)
+    yield from _missing(suite.incomplete)
+    yield from _table(_rows(costs, suite, _MORE_ROWS), suite)
+    yield from _advice(suite.advice, _MORE_ADVICE)
+    yield from _parts(suite)
+    yield from _files(suite)
+    yield from _markers(suite)
+    yield from _memory(suite)
+    yield from _workers(suite)
+    yield from _measuring(costs, suite, worked_ns, more=True)
+    for note in suite.notes:
+        yield from labelled("note", note)
+
+
+def _head(suite: SuiteReport) -> Iterator[Line]:
     yield from paragraph(answer(suite), "title")
     yield from paragraph(_whole(suite), "dim")
-    for text in suite.incomplete:
+
+
+def _missing(incomplete: Sequence[str]) -> Iterator[Line]:
+    for text in incomplete:
         yield from paragraph(f"! missing: {text}", "bad", indent=2)
-    rows = list(_rows(costs, suite, _MORE_ROWS if more else _ROWS))
+
+
+def _table(rows: Sequence[_Row], suite: SuiteReport) -> Iterator[Line]:
     if rows:
         yield ((f"{'':<10}{'':<{_NAME_WIDTH}}{'times':>7}{'self':>9}{'waits':>7}{'%':>5}", "head"),)
     for row in rows:
         yield _cells(row, suite.wall_ns)
-    yield from _advice(suite.advice, _MORE_ADVICE if more else _ADVICE)
-    if more:
-        yield from _parts(suite)
-        yield from _files(suite)
-        yield from _markers(suite)
-    yield from _workers(suite, more=more)
-    yield from _measuring(costs, suite, more=more)
 
 
 def _whole(suite: SuiteReport) -> str:
@@ -92,14 +138,17 @@ def _whole(suite: SuiteReport) -> str:
         there = sum(1 for worker in suite.workers if worker.wall_ns)
         text += f" in {of(1 + there, 'process').replace('processs', 'processes')}"
         text += f" ({duration(suite.elapsed_ns)} for you)"
-    text += f", {of(suite.test_count, 'test')}"
+    text += f", {of(len(set(suite.tests.ids)), 'test')}"
+    if len(set(suite.tests.ids)) < suite.test_count:
+        text += f" ({of(suite.test_count, 'run')})"
     if any(part.cpu_ns is not None for part in suite.parts):
         text += f"; CPU {duration(suite.cpu_ns)}"
     return text
 
 
-def _rows(costs: CostReport, suite: SuiteReport, limits: dict[str, int]) -> Iterator[_Row]:
-    """Yield the rows of all kinds that are worth a look, each kind's costliest first."""
+def _rows(costs: CostReport, suite: SuiteReport, limits: dict[str, int]) -> list[_Row]:
+    """Return the rows of all kinds that are worth a look, each kind's costliest first."""
+    found: list[_Row] = []
     least_ns = _NOTABLE * suite.wall_ns
     kinds = {
         "tests": _tests(suite),
@@ -109,7 +158,8 @@ def _rows(costs: CostReport, suite: SuiteReport, limits: dict[str, int]) -> Iter
     }
     for kind, rows in kinds.items():
         rows.sort(key=lambda row: -row.self_ns)
-        yield from [row for row in rows if row.self_ns >= least_ns][: limits[kind]]
+        found += [row for row in rows if row.self_ns >= least_ns][: limits[kind]]
+    return found
 
 
 def _tests(suite: SuiteReport) -> list[_Row]:
@@ -142,13 +192,21 @@ def _plugin(row: PluginCost, suite: SuiteReport) -> _Row:
     self_ns = row.hooks_self_ns if row.kind is PluginKind.CONFTEST else row.self_ns
     if row.distribution == "pytest-xdist":
         self_ns = max(0, self_ns - suite.part(SuitePart.IDLE).self_ns)
-    name = f"{row.name} {row.version}" if row.version else row.name
     waiting_ns = None if row.cpu_ns is None else max(0, self_ns - row.cpu_ns)
+    name = row.name if row.kind is PluginKind.CONFTEST else row.title
     return _Row("plugin", name, self_ns, waiting_ns, row.calls)
 
 
 def _imports(suite: SuiteReport) -> list[_Row]:
-    return [_Row("import", file.path, file.import_ns, None, 1) for file in suite.files]
+    """Return files, and modules that were imported while fixtures and tests ran."""
+    largest: dict[str, _Row] = {}
+    for each in suite.imports:  # of a package, the import that has the others in it
+        name = each.module.partition(".")[0]
+        largest.setdefault(
+            name, _Row("import", f"{each.module} (while tests run)", each.inclusive_ns, None, 1)
+        )
+    files = [_Row("import", file.path, file.import_ns, None, 1) for file in suite.files]
+    return [*files, *largest.values()]
 
 
 def _cells(row: _Row, whole_ns: int) -> Line:
@@ -211,13 +269,38 @@ def _markers(suite: SuiteReport) -> Iterator[Line]:
         yield ((f"marker {printable(row.name, 40)}: {text}", ""),)
 
 
-def _workers(suite: SuiteReport, *, more: bool) -> Iterator[Line]:
+def _memory(suite: SuiteReport) -> Iterator[Line]:
+    """Yield which tests need most memory, where that was measured."""
+    tests = suite.tests
+    if tests.peak_bytes:
+        most = max(range(len(tests.ids)), key=tests.peak_bytes.__getitem__)
+        keeps = max(range(len(tests.ids)), key=tests.kept_bytes.__getitem__)
+        text = f"memory (tracemalloc, which makes all slower): peak {size(tests.peak_bytes[most])}"
+        text += f" in {tests.ids[most]}; most kept {size(max(0, tests.kept_bytes[keeps]))}"
+        yield from paragraph(f"{text} by {tests.ids[keeps]}", indent=2)
+    elif tests.rss_bytes:
+        last: dict[int, int] = {}
+        grown = []
+        for worker, now in zip(tests.workers or repeat(0), tests.rss_bytes, strict=False):
+            grown.append(now - last.get(worker, now))
+            last[worker] = now
+        most = max(range(len(grown)), key=grown.__getitem__)
+        text = f"memory (resident set): {size(max(tests.rss_bytes))} at most"
+        if grown[most] > 0:
+            text += f"; grew most by {size(grown[most])} in {tests.ids[most]}"
+        yield from paragraph(text, indent=2)
+
+
+def _idle(suite: SuiteReport) -> Iterator[Line]:
     there = [worker for worker in suite.workers if worker.wall_ns]
-    if not there:
-        return
-    if not more:
+    if there:
         waits = ", ".join(f"{w.id} {w.idle_ns / w.wall_ns:.0%}" for w in there)
         yield from paragraph(f"workers idle: {waits}", indent=2)
+
+
+def _workers(suite: SuiteReport) -> Iterator[Line]:
+    there = [worker for worker in suite.workers if worker.wall_ns]
+    if not there:
         return
     yield ((f"{'worker':<12}{'tests':>8}{'in all':>10}{'starting':>10}{'idle':>10}", "head"),)
     for each in there:
@@ -225,16 +308,19 @@ def _workers(suite: SuiteReport, *, more: bool) -> Iterator[Line]:
         yield ((f"{printable(each.id, 12):<12}{each.tests:>8,}{cells}", ""),)
 
 
-def _measuring(costs: CostReport, suite: SuiteReport, *, more: bool) -> Iterator[Line]:
-    whole_ns = suite.part(SuitePart.MEASURING).self_ns
-    text = f"measuring cost {duration(whole_ns)}"
-    if suite.bytes_per_test is not None:
-        text += f", and {suite.bytes_per_test:.0f} bytes a test"
-    if not more:
-        estimated = any("importing them again" in note for note in costs.notes)
-        text += "; early imports are estimated, -p pluginhost has them exact" if estimated else ""
-        yield from paragraph(text + "; -v shows more", "dim", indent=2)
-        return
+def _measuring(
+    costs: CostReport, suite: SuiteReport, worked_ns: int | None, *, more: bool = False
+) -> Iterator[Line]:
+    text = f"measuring cost {duration(suite.part(SuitePart.MEASURING).self_ns)}"
+    if worked_ns is not None:
+        text += f" so far, working this out {duration(worked_ns)} more"
+    if more:
+        if suite.bytes_per_test is not None:
+            text += f"; a test takes {suite.bytes_per_test:.0f} bytes"
+    else:
+        if any("importing them again" in note for note in costs.notes):
+            text += (
+                "; early imports are estimated, with -p pluginhost as the first -p they are exact"
+            )
+        text += "; -v shows more"
     yield from paragraph(text, "dim", indent=2)
-    for note in suite.notes:
-        yield from labelled("note", note)

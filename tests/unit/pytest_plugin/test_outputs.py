@@ -9,14 +9,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pluginhost import observe
 from pluginhost.cli.lines import run_lines
 from pluginhost.comparison import compare
 from pluginhost.pytest_plugin.markdown import escaped
 from pluginhost.rendering.lines import plain
+from pluginhost.rendering.suite import suite_lines
 from pluginhost.report import read_report
-from pluginhost.suite import SuitePart
+from pluginhost.suite import SuiteAdvice, SuitePart, WorkerCost
 
 SUITE = {
     "conftest.py": """
@@ -54,6 +56,71 @@ def test_the_section_says_what_matters_in_25_lines(profiled) -> None:
     text = "\n".join(lines)
     assert re.search(r"^fixture +slow \(conftest\.py\) +12 ", text, re.MULTILINE)
     assert re.search(r'slow: set up 12 times.* -> scope="session"', text)
+
+
+def test_with_all_there_can_be_the_section_has_25_lines_still(profiled) -> None:
+    """Rows that cost less give way; what is missing, advice and the last line stay."""
+    report = profiled(suite()).report
+    assert report is not None
+    assert report.suite is not None
+    assert report.costs is not None
+    fixture = report.suite.fixtures[0]
+    file = report.suite.files[0]
+    whole_ns = report.suite.wall_ns
+    worst = replace(
+        report.suite,
+        incomplete=tuple(f"gw{n}: crashed ({'for a long reason ' * 20})" for n in range(5)),
+        fixtures=tuple(replace(fixture, self_ns=whole_ns // 3 - n) for n in range(5)),
+        files=tuple(replace(file, import_ns=whole_ns // 5 + n) for n in range(5)),
+        tests=replace(report.suite.tests, self_ns=(whole_ns // 9,) * 12),
+        advice=(SuiteAdvice(kind="plugin", subject="x", finding="y", remedy="z"),) * 9,
+        workers=tuple(WorkerCost(id=f"gw{n}", wall_ns=9, idle_ns=n) for n in range(40)),
+        memory="rss",
+    )
+    lines = list(suite_lines(report.costs, worst, worked_ns=1))
+    assert len(lines) <= 24
+    text = plain(lines)
+    assert "... and 3 more: -v" in text
+    assert "What to do" in text
+    assert f"fixture   {fixture.name}" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert len(list(suite_lines(report.costs, worst, verbosity=1))) > 40
+
+
+def test_imports_while_tests_run_have_rows(profiled) -> None:
+    """Nobody would look for them in a body; of a package the import that has the others in it."""
+    files = {
+        "lazy/__init__.py": "import time, lazy.inner\ntime.sleep(0.2)\n",
+        "lazy/inner.py": "import time\ntime.sleep(0.2)\n",
+        "conftest.py": "import sys, pathlib; sys.path.insert(0, str(pathlib.Path(__file__).parent))\n",
+        "test_a.py": "def test_a(): import lazy\n",
+    }
+    lines = section_of(profiled(files).out)
+    rows = [line for line in lines if line.startswith("import")]
+    assert [row.split()[1] for row in rows if "lazy" in row] == ["lazy"]
+    assert re.search(r"^import +lazy \(while tests run\) +1 +[4-9]\d\dms", rows[0])
+
+
+def test_the_time_for_working_it_out_is_said(profiled) -> None:
+    """What the section itself takes is in no row of it, and the user waits for it all the same."""
+    text = " ".join(" ".join(section_of(profiled(suite()).out)).split())
+    assert re.search(r"measuring cost \S+ [mu]?s so far, working this out \S+ [mu]?s more", text)
+
+
+@pytest.mark.parametrize("memory", ["rss", "exact"])
+def test_memory_that_was_asked_for_is_shown(profiled, memory: str) -> None:
+    """With the test that needs most of it."""
+    files = {
+        "test_a.py": """
+            def test_small(): pass
+            def test_large(): b = bytearray(60_000_000); b[::4096] = bytes(len(b[::4096]))
+        """
+    }
+    section = section_of(profiled(files, f"--plugin-profile-memory={memory}").out)
+    text = " ".join(" ".join(section).split())
+    assert re.search(r"memory \(.*(MiB|KiB)", text)
+    if memory == "exact":
+        assert re.search(r"peak [56]\d\.\d MiB in test_a\.py::test_large", text)
 
 
 def test_quiet_is_one_line_and_verbose_is_more(profiled) -> None:

@@ -111,6 +111,20 @@ def test_a_test_whose_body_ran_elsewhere_has_what_its_report_says() -> None:
     assert suite.incomplete[0].startswith("1 test ran in processes")
 
 
+@pytest.mark.parametrize("impossible_s", [-0.5, 1e9, 1000.0])
+def test_times_of_a_clock_that_a_test_has_replaced_are_not_believed(impossible_s: float) -> None:
+    """They are said to be not known; other tests keep theirs."""
+    table = TestTable()
+    for name, duration in (("a", 0.001), ("b", impossible_s), ("c", 0.002)):
+        for when in ("setup", "call", "teardown"):
+            phase = report(name, when)
+            phase.duration = duration
+            table.reported(phase)
+    assert list(table.columns["setup_ns"]) == [1_000_000, 0, 2_000_000]
+    assert list(table.columns["teardown_ns"]) == [1_000_000, 0, 2_000_000]
+    assert table.unclear == 1
+
+
 def test_what_another_process_has_recorded_arrives() -> None:
     """Whole, as bytes; its name is the one that its controller knows it by."""
     profile = SimpleNamespace(
