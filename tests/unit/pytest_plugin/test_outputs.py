@@ -244,6 +244,15 @@ def test_a_kept_run_can_be_shown_and_compared_again(profiled, tmp_path: Path) ->
     assert "fixture slow (conftest.py):set up" in {each.plugin_id for each in comparison.changes}
 
 
+def test_a_kept_run_is_shown_with_one_answer(profiled, tmp_path: Path) -> None:
+    """Not with the launcher's as well, whose shares are of other parts."""
+    profiled(suite(), f"--plugin-profile-save={tmp_path}/run.json")
+    text = plain(run_lines(read_report(tmp_path / "run.json")))
+    assert text.count("unattributed") == 2  # in the answer, and in the table of parts
+    assert "most time:" not in text
+    assert "Slow imports" in text or "Hooks of plugins" in text
+
+
 def test_a_page_on_request_has_no_markup_of_strangers(profiled, tmp_path: Path) -> None:
     """HTML and speedscope come from the exporters, whatever tests are called."""
     text = "import pytest\n@pytest.mark.parametrize('x', [1], ids=['<script>x'])\ndef test_a(x): pass\n"
