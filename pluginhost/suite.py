@@ -134,7 +134,8 @@ class FileCost(msgspec.Struct, frozen=True, kw_only=True):
     `tests_ns` are the bodies of its tests, `setup_ns` and `teardown_ns` their other phases, with
     the fixtures that happened to be set up then. `collection_ns` is finding tests in it, without
     importing; `import_ns` importing it, with all that was imported below for the first time, which
-    `imports` lists, the slowest first; `import_self_ns` running its own top level.
+    `imports` lists, the slowest first; `import_self_ns` running its own top level. `import_count` is
+    how many processes imported it.
     """
 
     path: str
@@ -146,6 +147,7 @@ class FileCost(msgspec.Struct, frozen=True, kw_only=True):
     collection_ns: int = 0
     import_ns: int = 0
     import_self_ns: int = 0
+    import_count: int = 0
     rewriting_ns: int = 0
     imports: tuple[ImportCost, ...] = ()
     histogram: tuple[tuple[int, int], ...] = ()
@@ -164,8 +166,10 @@ class MarkerCost(msgspec.Struct, frozen=True, kw_only=True):
 class WorkerCost(msgspec.Struct, frozen=True, kw_only=True):
     """One process that runs tests for another.
 
-    `idle_ns` is how long it waited for tests. `missing` says why there are no figures of it, or of
-    a part of them; its time is then in no row.
+    `startup_ns` is from the start of the process until it was recorded: the interpreter, and what was
+    imported before. `idle_ns` is how long it waited for tests. `unused_ns` is not part of `wall_ns`:
+    from its end to that of the last worker, None where it ran on a machine with another clock.
+    `missing` says why there are no figures of it, or of a part of them; its time is then in no row.
     """
 
     id: str
@@ -174,7 +178,18 @@ class WorkerCost(msgspec.Struct, frozen=True, kw_only=True):
     wall_ns: int = 0
     startup_ns: int = 0
     idle_ns: int = 0
+    unused_ns: int | None = None
     missing: str | None = None
+
+    @property
+    def waited_ns(self) -> int:
+        """How long it had nothing to do: with what was left of the run once it had ended."""
+        return self.idle_ns + (self.unused_ns or 0)
+
+    @property
+    def available_ns(self) -> int:
+        """How long it was there, or could have been."""
+        return self.wall_ns + (self.unused_ns or 0)
 
 
 class SuiteAdvice(msgspec.Struct, frozen=True, kw_only=True):
@@ -228,3 +243,21 @@ class SuiteReport(msgspec.Struct, frozen=True, kw_only=True):
     def part(self, part: SuitePart) -> PartCost:
         """Return the cost of one part."""
         return next(each for each in self.parts if each.part is part)
+
+    @property
+    def waiting_ns(self) -> int:
+        """How long the first process only waited for its workers: a part of `idle`, at no cost."""
+        if not self.workers:
+            return 0
+        idle_ns = sum(each.self_ns for each in self.parts if each.part is SuitePart.IDLE)
+        return max(0, idle_ns - sum(worker.idle_ns for worker in self.workers))
+
+    @property
+    def busy_ns(self) -> int:
+        """The time of all processes without `waiting_ns`: what shares are shown of."""
+        return self.wall_ns - self.waiting_ns
+
+    def busy_parts(self) -> tuple[tuple[SuitePart, int], ...]:
+        """Return the parts and their times, which add up to `busy_ns`."""
+        without = {SuitePart.IDLE: self.waiting_ns}
+        return tuple((each.part, each.self_ns - without.get(each.part, 0)) for each in self.parts)

@@ -64,12 +64,13 @@ def _runs_the_tests(name: str) -> bool:
 
 
 def _fixtures(suite: SuiteReport, plugins: set[str]) -> Iterator[SuiteAdvice]:
+    processes = max(1, sum(1 for worker in suite.workers if worker.tests))  # each needs it once
     for row in suite.fixtures:
         if row.owner in plugins:
             continue  # who runs the tests cannot change it
         if row.self_ns < _NOTABLE * suite.wall_ns:
             continue
-        if row.scope == "session" or row.setups < 2 or row.own or row.parametrized:
+        if row.scope == "session" or row.setups <= processes or row.own or row.parametrized:
             continue
         if not _alike(row):
             continue
@@ -79,7 +80,7 @@ def _fixtures(suite: SuiteReport, plugins: set[str]) -> Iterator[SuiteAdvice]:
             subject=row.name,
             finding=f"set up {row.setups:,} times, {short(each_ns)} each",
             remedy='scope="session"',
-            saving_ns=row.self_ns - each_ns,
+            saving_ns=row.self_ns - processes * each_ns,
         )
 
 
@@ -105,8 +106,10 @@ def _imports(suite: SuiteReport) -> Iterator[SuiteAdvice]:
 
 def _idle(suite: SuiteReport) -> Iterator[SuiteAdvice]:
     there = [worker for worker in suite.workers if worker.wall_ns]
-    whole_ns = sum(worker.wall_ns for worker in there)
-    idle_ns = sum(worker.idle_ns for worker in there)
+    if len(there) < len(suite.workers):
+        return  # how the others fared is not known
+    whole_ns = sum(worker.available_ns for worker in there)
+    idle_ns = sum(worker.waited_ns for worker in there)
     if there and idle_ns >= 0.2 * whole_ns:
         yield SuiteAdvice(
             kind="idle",

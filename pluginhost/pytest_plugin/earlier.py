@@ -94,8 +94,8 @@ def tree_of(lines: Iterable[str]) -> tuple[Imported, ...]:
 def with_earlier(captured: SuiteCapture, trees: Sequence[Imported]) -> SuiteCapture:
     """Return a capture with `trees` as imports that came before what was recorded.
 
-    They take at most the time from the start of the process until then; what is left of that is
-    the interpreter's own start.
+    They take at most the time from the start of the process until then, on the CPU as well; what is
+    left of that is the interpreter's own start.
     """
     capture = captured.capture
     if captured.started_ns is None or not trees:
@@ -105,13 +105,16 @@ def with_earlier(captured: SuiteCapture, trees: Sequence[Imported]) -> SuiteCapt
     factor = min(1.0, _MOST * gap_ns / total_ns) if total_ns else 0.0
     if factor <= 0:
         return captured
+    cpu_factor = min(factor, _MOST * captured.earlier_cpu_ns / total_ns)
     records: list[CallRecord] = []
     for tree in trees:
-        _add(tree, -1, factor, records)
+        _add(tree, -1, factor, cpu_factor, records)
+    tops = [record for record in records if record.parent == -1]
+    added_ns = sum(record.total_ns for record in tops)
+    added_cpu_ns = sum(record.cpu_ns or 0 for record in tops)
     if all(call.cpu_ns is None for call in capture.calls):
         records = [msgspec.structs.replace(record, cpu_ns=None) for record in records]
     shift = len(records)
-    added_ns = sum(record.total_ns for record in records if record.parent == -1)
     calls = tuple(
         msgspec.structs.replace(call, parent=call.parent + shift) if call.parent >= 0 else call
         for call in capture.calls
@@ -125,18 +128,26 @@ def with_earlier(captured: SuiteCapture, trees: Sequence[Imported]) -> SuiteCapt
         calls=(*records, *calls),
         begun_ns=capture.begun_ns - added_ns,
         observed_ns=capture.observed_ns - added_ns,
+        cpu_ns=capture.cpu_ns + added_cpu_ns,
+        main_cpu_ns=capture.main_cpu_ns + added_cpu_ns,
         notes=(*capture.notes, note) if not captured.worker else capture.notes,
     )
-    return msgspec.structs.replace(captured, capture=earlier)
+    left_ns = captured.earlier_cpu_ns - added_cpu_ns
+    return msgspec.structs.replace(captured, capture=earlier, earlier_cpu_ns=left_ns)
 
 
-def _add(tree: Imported, parent: int, factor: float, records: list[CallRecord]) -> int:
-    """Add the record of an import and of all below, callers first; return its time."""
+def _add(
+    tree: Imported, parent: int, factor: float, cpu_factor: float, records: list[CallRecord]
+) -> tuple[int, int]:
+    """Add the record of an import and of all below, callers first; return its time, and on the CPU."""
     position = len(records)
     records.append(CallRecord(parent, EventKind.MODULE_IMPORT, "", tree.name, 1, 0))
-    total_ns = round(tree.self_ns * factor)
-    total_ns += sum(_add(each, position, factor, records) for each in tree.below)
+    total_ns, cpu_ns = round(tree.self_ns * factor), round(tree.self_ns * cpu_factor)
+    for each in tree.below:
+        below_ns, below_cpu_ns = _add(each, position, factor, cpu_factor, records)
+        total_ns += below_ns
+        cpu_ns += below_cpu_ns
     records[position] = CallRecord(
-        parent, EventKind.MODULE_IMPORT, "", tree.name, 1, total_ns, total_ns, estimated=True
+        parent, EventKind.MODULE_IMPORT, "", tree.name, 1, total_ns, cpu_ns, estimated=True
     )
-    return total_ns
+    return total_ns, cpu_ns

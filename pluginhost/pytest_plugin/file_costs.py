@@ -70,6 +70,7 @@ class FilesSeen:
             collection_ns=figures["collection_ns"],
             import_ns=figures["import_ns"],
             import_self_ns=figures["import_self_ns"],
+            import_count=figures["import_count"],
             rewriting_ns=figures["rewriting_ns"],
             imports=slowest(found.modules),
             histogram=histogram.buckets(),
@@ -79,6 +80,7 @@ class FilesSeen:
         """Give each import, collection and rewriting to the file that it is below."""
         files: dict[int, str | None] = {-1: None}
         within: set[int] = set()  # imports that are below one of the same file
+        imported: set[str] = set()
         for each in placed:
             node, part = each.node, each.part
             record = node.record
@@ -95,11 +97,14 @@ class FilesSeen:
                 outermost = record.parent not in within
                 within.add(node.position)
                 if file is not None:
+                    imported.add(file)
                     self._import(file, node, outermost)
                 elif not record.hook.startswith(ENTRY_POINT):
                     _count(self.elsewhere[record.hook], node)
             elif record.parent in within:
                 within.add(node.position)
+        for file in imported:  # again and again it is only looked up
+            self._files[file].figures["import_count"] += 1
 
     def _import(self, name: str, node: Node, outermost: bool) -> None:
         file, module = self._files[name], node.record.hook

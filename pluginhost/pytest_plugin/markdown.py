@@ -26,7 +26,7 @@ def markdown(costs: CostReport, suite: SuiteReport, judgement: Judgement | None 
 def _lines(costs: CostReport, suite: SuiteReport, judgement: Judgement | None) -> Iterator[str]:
     yield "### Where the tests' time went"
     yield ""
-    yield f"**{answer(suite)}**, of {duration(suite.wall_ns)} for {suite.test_count:,} tests."
+    yield f"**{answer(suite)}**, of {duration(suite.busy_ns)} for {suite.test_count:,} tests."
     yield ""
     if judgement is not None:
         yield from _judged(judgement)
@@ -34,7 +34,7 @@ def _lines(costs: CostReport, suite: SuiteReport, judgement: Judgement | None) -
     yield "| | | time | % |"
     yield "|---|---|--:|--:|"
     for kind, name, ns in _rows(costs, suite):
-        share = 100 * ns / suite.wall_ns if suite.wall_ns else 0.0
+        share = 100 * ns / suite.busy_ns if suite.busy_ns else 0.0
         if share < _LEAST_PERCENT:
             continue
         yield f"| {kind} | {escaped(name)} | {short(ns)} | {share:.1f} |"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ class Outcome:
     """
 
     def __init__(
-        self, config: Any, settings: Settings, terminal: Any, session: Any, workers: Sequence[Any]
+        self, config: Any, settings: Settings, terminal: Any, session: Any, workers: Iterable[Any]
     ) -> None:
         self._config = config
         self._settings = settings

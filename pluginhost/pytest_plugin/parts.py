@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -34,6 +34,7 @@ _SECTIONS = {
     COLLECTING: SuitePart.COLLECTION,
     ENDING: SuitePart.EXIT,
 }
+_WAITING = ("xdist.dsession", "xdist.remote")  # the process of the user, and a worker
 _OF_PYTEST = (SuitePart.PYTEST, SuitePart.REPORTING)
 
 
@@ -48,7 +49,13 @@ class Placed(msgspec.Struct, frozen=True):
 class Parts:
     """The paths of all processes, placed, and what they come to."""
 
-    def __init__(self, captures: Sequence[Capture], parted: Parted, costs: CostReport) -> None:
+    def __init__(
+        self,
+        captures: Sequence[Capture],
+        parted: Parted,
+        costs: CostReport,
+        earlier_cpu_ns: int = 0,
+    ) -> None:
         self._parted = parted
         self._modules = {
             plugin.name: plugin.module for manager in parted.managers for plugin in manager.plugins
@@ -58,6 +65,7 @@ class Parts:
             for capture, part in zip(captures, parted.parts, strict=True)
         ]
         """For each process, its call paths."""
+        self._earlier_cpu_ns = earlier_cpu_ns  # before anything was recorded
         self._captures = captures
         self._costs = costs
 
@@ -70,14 +78,26 @@ class Parts:
         records = (each.node.record for each in self)
         return any(r.cpu_ns is not None and not r.estimated for r in records)
 
+    def wall_ns(self, position: int) -> int:
+        """Return how long one process was there."""
+        capture = self._captures[position]
+        begun_ns = capture.observed_ns if capture.spawned_ns is None else capture.spawned_ns
+        return capture.ended_ns - begun_ns
+
     def startup_ns(self, position: int) -> int:
         """Return the time of one process before anything was recorded."""
         capture = self._captures[position]
         return capture.begun_ns - capture.spawned_ns if capture.spawned_ns is not None else 0
 
+    def unrecorded_ns(self, position: int) -> int:
+        """Return the same with the imports that were estimated of it."""
+        calls = self._captures[position].calls
+        estimated = (call.total_ns for call in calls if call.estimated and call.parent == -1)
+        return self.startup_ns(position) + sum(estimated)
+
     def idle_ns(self, position: int) -> int:
         """Return how long one process waited for others."""
-        return sum(each.idle_ns for each in self.placed[position])
+        return sum(each.idle_ns for each in self.placed[position] if _adds_up(each.node))
 
     def costs(self) -> tuple[PartCost, ...]:
         """Return all parts; they add up to the whole."""
@@ -85,7 +105,7 @@ class Parts:
         cpu_ns: Counter[SuitePart] = Counter()
         for each in self:
             node, part, idle_ns = each.node, each.part, each.idle_ns
-            if node.apart is not None or node.record.kind is EventKind.HOOK_AWAIT:
+            if not _adds_up(node):
                 continue
             self_ns[part] += node.self_ns - idle_ns
             self_ns[SuitePart.IDLE] += idle_ns
@@ -97,28 +117,17 @@ class Parts:
         self_ns[SuitePart.STARTUP] += sum(map(self.startup_ns, range(len(self._captures))))
         whole_ns = self._costs.wall_ns
         self_ns[SuitePart.UNATTRIBUTED] = whole_ns - sum(self_ns.values())
-        left_ns = self._costs.main_cpu_ns + self._earlier_ns() - sum(cpu_ns.values())
-        cpu_ns[SuitePart.UNATTRIBUTED] = max(0, left_ns)
-        has_cpu = self.has_cpu
+        cpu_ns[SuitePart.STARTUP] += self._earlier_cpu_ns
+        used_ns = self._costs.main_cpu_ns + self._earlier_cpu_ns
+        found = _within(cpu_ns, self_ns, used_ns) if self.has_cpu else {}
         return tuple(
             PartCost(
                 part=part,
                 self_ns=self_ns[part],
-                cpu_ns=min(cpu_ns[part], max(0, self_ns[part]))
-                if has_cpu and part is not SuitePart.STARTUP
-                else None,
+                cpu_ns=found.get(part),
                 share=self_ns[part] / whole_ns if whole_ns else 0.0,
             )
             for part in SuitePart
-        )
-
-    def _earlier_ns(self) -> int:
-        """Return the CPU time of what was estimated: it is not in that of the processes."""
-        return sum(
-            call.cpu_ns or 0
-            for capture in self._captures
-            for call in capture.calls
-            if call.estimated and call.parent == -1
         )
 
     def _place(self, capture: Capture, nodes: Sequence[Node]) -> Iterator[Placed]:
@@ -168,8 +177,27 @@ class Parts:
     def _waited_ns(self, node: Node) -> int:
         """Return how much of a call is pytest-xdist's waiting for other processes."""
         plugin, hook = node.key
-        if not self._modules.get(plugin, "").startswith("xdist."):
+        if not self._modules.get(plugin, "").startswith(_WAITING):
             return 0
         if node.self_cpu_ns is None:  # it hardly does anything else in this one
             return node.self_ns if hook == "pytest_runtestloop" else 0
         return max(0, node.self_ns - node.self_cpu_ns)
+
+
+def _adds_up(node: Node) -> bool:
+    """Whether the time of a path is part of the whole, and of no other path's."""
+    return node.apart is None and node.record.kind is not EventKind.HOOK_AWAIT
+
+
+def _within(
+    cpu_ns: Mapping[SuitePart, int], self_ns: Mapping[SuitePart, int], whole_ns: int
+) -> dict[SuitePart, int]:
+    """Return the CPU times of all parts, none longer than the part, that come to the whole.
+
+    What no part has is between those that are known least, as far as there is room.
+    """
+    found = {part: min(cpu_ns.get(part, 0), max(0, self_ns.get(part, 0))) for part in SuitePart}
+    for part in (SuitePart.UNATTRIBUTED, SuitePart.STARTUP, SuitePart.MEASURING):
+        left_ns = whole_ns - sum(found.values())
+        found[part] += max(0, min(left_ns, self_ns.get(part, 0) - found[part]))
+    return found

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -13,20 +14,32 @@ from typing import Any
 
 _PROGRAMS = ("pytest", "py.test", "pytest.exe", "py.test.exe")
 _RUNNING, _IN = "wrap_session", "_pytest.main"  # while pytest runs a session
+_SENT = "__channelexec__"  # what pytest-xdist runs in a worker
 _LONGEST_NS = 600 * 10**9
 
 
 def started_ns(*, worker: bool) -> int | None:
     """Return when the process was started, on the monotonic clock, to some 10 ms.
 
-    None where the process is not pytest's: then pytest is a part of another program, whose earlier
-    time is not the suite's. A process that was made by forking counts from there.
+    None where the process is neither pytest's nor that of a `worker`: then pytest is a part of another
+    program, whose earlier time is not the suite's. A process that was made by forking counts from
+    there.
     """
     if not worker and (not _is_pytest() or _is_within_another()):
         return None
     now_ns = time.perf_counter_ns()
     age_ns = _age_ns()
     return now_ns - age_ns if age_ns is not None and 0 <= age_ns < _LONGEST_NS else None
+
+
+def is_worker() -> bool:
+    """Whether this session runs tests for another process; pytest-xdist says so too late for us."""
+    for frame in _callers():
+        if _begins_session(frame):
+            return False  # one within the worker's
+        if frame.f_globals.get("__name__") == _SENT:
+            return True
+    return False
 
 
 def _is_pytest() -> bool:
@@ -42,12 +55,18 @@ def _is_within_another() -> bool:
     """Whether another session of this process has begun this one, or another thread."""
     if threading.current_thread() is not threading.main_thread():
         return True
-    frame: FrameType | None = sys._getframe()
+    return any(map(_begins_session, _callers()))
+
+
+def _begins_session(frame: FrameType) -> bool:
+    return frame.f_code.co_name == _RUNNING and frame.f_globals.get("__name__") == _IN
+
+
+def _callers() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_name == _RUNNING and frame.f_globals.get("__name__") == _IN:
-            return True
+        yield frame
         frame = frame.f_back
-    return False
 
 
 def _age_ns() -> int | None:

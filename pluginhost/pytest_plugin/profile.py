@@ -17,12 +17,13 @@ from pluginhost.pytest_plugin.autouse import AutouseFixtures
 from pluginhost.pytest_plugin.declining import Declining
 from pluginhost.pytest_plugin.fixtures_seen import FixturesSeen
 from pluginhost.pytest_plugin.hooks_of_pytest import SPARED
-from pluginhost.pytest_plugin.process_start import started_ns
+from pluginhost.pytest_plugin.process_start import is_worker, started_ns
 from pluginhost.pytest_plugin.rewriting import RewritingSource
 from pluginhost.pytest_plugin.settings import Settings
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
 from pluginhost.pytest_plugin.table import TestTable
 from pluginhost.pytest_plugin.timing import SuiteTimer
+from pluginhost.pytest_plugin.workers import Workers, hand_over
 from pluginhost.recording import CPU_GAP_NS, Recorder
 
 if TYPE_CHECKING:
@@ -53,10 +54,9 @@ class SuiteProfile:
     def __init__(self, config: Any, begun_ns: int) -> None:
         self.config = config
         self.settings = Settings.of(config)
-        self.worker: str = getattr(config, "workerinput", {}).get("workerid", "")
-        of_another = hasattr(config, "workerinput")
-        self._started_ns = started_ns(worker=of_another)
-        alone = self._started_ns is not None and not of_another
+        worker = is_worker()
+        self._started_ns = started_ns(worker=worker)
+        alone = self._started_ns is not None and not worker
         self._at_exit = AtExit() if alone else None
         self._early = tuple(
             printable(plugin.__name__, 300)
@@ -64,6 +64,7 @@ class SuiteProfile:
             if isinstance(plugin, type(time)) and not plugin.__name__.startswith(_KNOWN)
         )
         wall_only = self.settings.wall_only
+        self._earlier_cpu_ns = time.process_time_ns() if self._started_ns is not None else 0
         self._recorder = Recorder(
             cpu_gap_ns=None if wall_only else CPU_GAP_NS, begun_ns=begun_ns, sparing=SPARED
         )
@@ -73,7 +74,7 @@ class SuiteProfile:
         self._rewriting = RewritingSource(config.pluginmanager.rewrite_hook, self._recorder.nesting)
         self._session: Any = None
         self._ended = "finished"
-        self._workers: list[Any] = []
+        self._workers = Workers()
         self._outcome: Outcome | None = None
         self._stopped = self._over = False
         self._record()
@@ -110,7 +111,7 @@ class SuiteProfile:
         return SuiteCapture(
             capture=_without(capture, self._timer.untimed),
             started_ns=self._started_ns,
-            worker=self.worker,
+            earlier_cpu_ns=self._earlier_cpu_ns,
             fixtures=tuple(self._fixtures.seen.values()),
             needed=needed_of(self._session),
             ids=table.printable_ids(),
@@ -174,16 +175,17 @@ class SuiteProfile:
         if stopped and self._ended == "finished":
             self._ended = printable(stopped, 200)
         if hasattr(self.config, "workeroutput"):
-            from pluginhost.pytest_plugin.workers import hand_over
-
             hand_over(self)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Expect what a process records that is to run tests for this one."""
+        self._workers.started(node)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: Any) -> None:
         """Take what a process has recorded that ran tests for this one."""
-        from pluginhost.pytest_plugin.workers import taken_from
-
-        self._workers.append(taken_from(node, error))
+        self._workers.ended(node, error)
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

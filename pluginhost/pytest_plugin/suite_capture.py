@@ -35,7 +35,9 @@ class SuiteCapture(msgspec.Struct, frozen=True, kw_only=True):
     """Everything recorded in one process of a session.
 
     `started_ns` is when the process was started, on the clock of `capture`; None where it did
-    other things before. `worker` is what the controlling process calls it, empty for the first.
+    other things before. `earlier_cpu_ns` is the CPU time from then until it was recorded.
+    `worker` is what the controlling process calls it, empty for the first; one `elsewhere` may have
+    another clock.
     `columns` are the bytes of arrays of 64-bit integers of the machine, a value for each of `ids`;
     `outcomes` are positions in `OUTCOMES`, `markers` in `marker_sets`. `early` are the names of
     modules of plugins that were there before anything was recorded. Of `unclear` tests pytest's clock
@@ -46,7 +48,9 @@ class SuiteCapture(msgspec.Struct, frozen=True, kw_only=True):
     schema_version: int = 1
     capture: Capture
     started_ns: int | None = None
+    earlier_cpu_ns: int = 0
     worker: str = ""
+    elsewhere: bool = False
     fixtures: tuple[FixtureSeen, ...] = ()
     needed: tuple[Needed, ...] = ()
     ids: tuple[str, ...] = ()

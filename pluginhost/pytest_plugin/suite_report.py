@@ -59,7 +59,7 @@ def reports_of(
         unasked=frozenset(OURS),
         least_share=NEGLIGIBLE,
     )
-    parts = Parts(captures, parted, costs)
+    parts = Parts(captures, parted, costs, sum(each.earlier_cpu_ns for each in captured))
     part_costs = parts.costs()
     tests, names, marker_sets = _tests(captured, parts)
     seen = FilesSeen(parts, str(root))
@@ -125,7 +125,12 @@ def _ran_elsewhere(captured: SuiteCapture) -> int:
 
 def _spanned(captured: SuiteCapture) -> SuiteCapture:
     """Return a capture whose whole begins when its process did."""
-    capture = msgspec.structs.replace(captured.capture, spawned_ns=captured.started_ns)
+    capture = captured.capture
+    capture = msgspec.structs.replace(
+        capture,
+        spawned_ns=captured.started_ns,
+        cpu_ns=capture.cpu_ns + captured.earlier_cpu_ns,
+    )
     return msgspec.structs.replace(captured, capture=capture)
 
 
@@ -206,14 +211,16 @@ def _markers(tests: SuiteTests, sets: Sequence[tuple[str, ...]]) -> tuple[Marker
 
 
 def _workers(captured: Sequence[SuiteCapture], parts: Parts) -> list[WorkerCost]:
+    ends_ns = [each.capture.ended_ns for each in captured if each.worker and not each.elsewhere]
     return [
         WorkerCost(
             id=suite.worker,
             pid=suite.capture.pid,
             tests=len(suite.ids),
-            wall_ns=suite.capture.ended_ns - (suite.started_ns or suite.capture.observed_ns),
-            startup_ns=parts.startup_ns(position),
+            wall_ns=parts.wall_ns(position),
+            startup_ns=parts.unrecorded_ns(position),
             idle_ns=parts.idle_ns(position),
+            unused_ns=None if suite.elsewhere else max(ends_ns) - suite.capture.ended_ns,
         )
         for position, suite in enumerate(captured)
         if suite.worker

@@ -6,6 +6,7 @@ counted is added to what others have: nothing is averaged, nothing is lost.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import msgspec
@@ -42,13 +43,35 @@ def hand_over(profile: Recorded) -> None:
     profile.stop()
 
 
+class Workers:
+    """The processes that run tests for this one: what each has left, or why it has left nothing."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, None] = {}
+        self._ended: list[SuiteCapture | WorkerCost] = []
+
+    def __iter__(self) -> Iterator[SuiteCapture | WorkerCost]:
+        yield from self._ended
+        for name in self._running:
+            yield WorkerCost(id=name, missing="the session ended before it handed over anything")
+
+    def started(self, node: Any) -> None:
+        """Expect to be told of the end of one."""
+        self._running[_name_of(node)] = None
+
+    def ended(self, node: Any, error: Any) -> None:
+        """Take what one has left."""
+        self._running.pop(_name_of(node), None)
+        self._ended.append(taken_from(node, error))
+
+
 def taken_from(node: Any, error: Any) -> SuiteCapture | WorkerCost:
     """Return what a process has left, or in a row without figures why it has left nothing."""
-    name = printable(getattr(getattr(node, "gateway", None), "id", "?"), 50)
+    name = _name_of(node)
     output = getattr(node, "workeroutput", None)
     if not output:
-        why = f"crashed ({printable(error, 100)})" if error else "ended without a word"
-        return WorkerCost(id=name, missing=f"{why}: its share is missing")
+        why = f"it crashed ({printable(error, 100)})" if error else "it ended without a word"
+        return WorkerCost(id=name, missing=why)
     if _KEY not in output:
         why = printable(output.get(_FAILED, "it did not record"), 300)
         return WorkerCost(id=name, missing=why)
@@ -56,7 +79,19 @@ def taken_from(node: Any, error: Any) -> SuiteCapture | WorkerCost:
         captured = msgspec.msgpack.decode(output[_KEY], type=SuiteCapture)
     except msgspec.MsgspecError as failure:
         return WorkerCost(id=name, missing=f"not readable: {printable(failure, 200)}")
-    return msgspec.structs.replace(captured, worker=name, capture=_named(captured.capture))
+    return msgspec.structs.replace(
+        captured, worker=name, elsewhere=_is_elsewhere(node), capture=_named(captured.capture)
+    )
+
+
+def _name_of(node: Any) -> str:
+    return printable(getattr(getattr(node, "gateway", None), "id", "?"), 50)
+
+
+def _is_elsewhere(node: Any) -> bool:
+    """Whether a process may run on another machine, whose clock is another."""
+    spec = getattr(getattr(node, "gateway", None), "spec", None)
+    return spec is not None and not (spec.popen and not spec.via)
 
 
 def _named(capture: Capture) -> Capture:

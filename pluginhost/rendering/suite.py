@@ -11,7 +11,7 @@ from pluginhost.costs import CostReport, PluginCost, PluginKind
 from pluginhost.figures import apportioned, duration, of, short, size
 from pluginhost.printable import fitted, printable, width_of
 from pluginhost.rendering.lines import WIDTH, Line, labelled, paragraph, plain, within_width
-from pluginhost.suite import FixtureCost, SuiteAdvice, SuitePart, SuiteReport, Until
+from pluginhost.suite import FixtureCost, SuitePart, SuiteReport, Until
 
 _PART_NAMES = {SuitePart.PYTEST: "pytest itself", SuitePart.STARTUP: "startup"}
 _UNTIL: dict[Until, str] = {
@@ -64,18 +64,21 @@ def part_name(part: SuitePart) -> str:
 
 def answer(suite: SuiteReport) -> str:
     """Return the whole in a sentence: the parts that matter, the largest first, 100 % in all."""
-    shares = apportioned([max(0, each.self_ns) for each in suite.parts], 100)
-    pairs = list(zip(shares, suite.parts, strict=True))
-    said = [(n, each) for n, each in pairs if n and each.part is not SuitePart.UNATTRIBUTED]
-    said.sort(key=lambda pair: -pair[0])
-    texts = [f"{n} % {part_name(each.part)}" for n, each in said]
-    rest = next(n for n, each in pairs if each.part is SuitePart.UNATTRIBUTED)
+    parts = suite.busy_parts()
+    shares = apportioned([max(0, ns) for _, ns in parts], 100)
+    shares_of = dict(zip((part for part, _ in parts), shares, strict=True))
+    rest = shares_of.pop(SuitePart.UNATTRIBUTED)
+    said = sorted(shares_of.items(), key=lambda pair: -pair[1])
+    texts = [f"{n} % {part_name(part)}" for part, n in said if n]
     return ", ".join([*texts, f"{rest} % unattributed"])
 
 
 def _quiet(suite: SuiteReport) -> Iterator[Line]:
     """Yield the answer with as many parts as there is room for."""
-    first, *others = f"{duration(suite.elapsed_ns)}: {answer(suite)}".split(", ")
+    whole = duration(suite.elapsed_ns)
+    if suite.workers:
+        whole += f" for you; of {_processes(suite)}"
+    first, *others = f"{whole}: {answer(suite)}".split(", ")
     text = first
     while others and len(text) + len(others[0]) <= WIDTH - len(_AND_MORE):
         text += f", {others.pop(0)}"
@@ -91,7 +94,7 @@ def _few(costs: CostReport, suite: SuiteReport, worked_ns: int | None) -> list[L
     left = _LINES - len(above) - len(below)
     rows = _rows(costs, suite, _ROWS)
     for shown in range(_ADVICE, 0, -1):
-        advice = list(_advice(suite.advice, shown))
+        advice = list(_advice(suite, shown))
         if len(advice) <= left - _LEAST_ROWS:
             break
     left -= len(advice) + 1
@@ -103,7 +106,7 @@ def _all(costs: CostReport, suite: SuiteReport, worked_ns: int | None) -> Iterat
     yield from _head(suite)
     yield from _missing(suite.incomplete)
     yield from _table(_rows(costs, suite, _MORE_ROWS), suite)
-    yield from _advice(suite.advice, _MORE_ADVICE)
+    yield from _advice(suite, _MORE_ADVICE)
     yield from _parts(suite)
     yield from _files(suite)
     yield from _markers(suite)
@@ -128,16 +131,17 @@ def _table(rows: Sequence[_Row], suite: SuiteReport) -> Iterator[Line]:
     if rows:
         yield ((f"{'':<10}{'':<{_NAME_WIDTH}}{'times':>7}{'self':>9}{'waits':>7}{'%':>5}", "head"),)
     for row in rows:
-        yield _cells(row, suite.wall_ns)
+        yield _cells(row, suite.busy_ns)
 
 
 def _whole(suite: SuiteReport) -> str:
     """Return what the shares are of."""
     text = f"of {duration(suite.wall_ns)} {_UNTIL[suite.until]}"
     if suite.workers:
-        there = sum(1 for worker in suite.workers if worker.wall_ns)
-        text += f" in {of(1 + there, 'process').replace('processs', 'processes')}"
-        text += f" ({duration(suite.elapsed_ns)} for you)"
+        text = f"of {_processes(suite)} {_UNTIL[suite.until]} ({duration(suite.elapsed_ns)} for you"
+        if suite.waiting_ns:
+            text += f"; the first only waited for {duration(suite.waiting_ns)}: not counted"
+        text += ")"
     text += f", {of(len(set(suite.tests.ids)), 'test')}"
     if len(set(suite.tests.ids)) < suite.test_count:
         text += f" ({of(suite.test_count, 'run')})"
@@ -146,10 +150,17 @@ def _whole(suite: SuiteReport) -> str:
     return text
 
 
+def _processes(suite: SuiteReport) -> str:
+    """Return the time of all processes that shares are of."""
+    count = 1 + sum(1 for worker in suite.workers if worker.wall_ns)
+    what = "process" if count == 1 else "processes"
+    return f"{duration(suite.busy_ns)} in {count:,} {what}"
+
+
 def _rows(costs: CostReport, suite: SuiteReport, limits: dict[str, int]) -> list[_Row]:
     """Return the rows of all kinds that are worth a look, each kind's costliest first."""
     found: list[_Row] = []
-    least_ns = _NOTABLE * suite.wall_ns
+    least_ns = _NOTABLE * suite.busy_ns
     kinds = {
         "tests": _tests(suite),
         "fixtures": [_fixture(row) for row in suite.fixtures],
@@ -205,7 +216,9 @@ def _imports(suite: SuiteReport) -> list[_Row]:
         largest.setdefault(
             name, _Row("import", f"{each.module} (while tests run)", each.inclusive_ns, None, 1)
         )
-    files = [_Row("import", file.path, file.import_ns, None, 1) for file in suite.files]
+    files = [
+        _Row("import", file.path, file.import_ns, None, file.import_count) for file in suite.files
+    ]
     return [*files, *largest.values()]
 
 
@@ -221,10 +234,12 @@ def _cells(row: _Row, whole_ns: int) -> Line:
     return ((f"{row.kind:<10}{fitted(name, _NAME_WIDTH - 1)} ", ""), (figures, ""))
 
 
-def _advice(advice: Sequence[SuiteAdvice], shown: int) -> Iterator[Line]:
+def _advice(suite: SuiteReport, shown: int) -> Iterator[Line]:
+    advice = suite.advice
     if not advice:
         return
-    yield (("What to do (savings predicted)", "head"),)
+    whose = ", of all processes" if suite.workers else ""
+    yield ((f"What to do (savings predicted{whose})", "head"),)
     for each in advice[:shown]:
         saving = "" if each.saving_ns is None else f"{short(each.saving_ns):>8} "
         text = f"{printable(each.subject, 40)}: {each.finding}"
@@ -240,12 +255,14 @@ def _advice(advice: Sequence[SuiteAdvice], shown: int) -> Iterator[Line]:
 def _parts(suite: SuiteReport) -> Iterator[Line]:
     yield ()
     yield ((f"{'part':<20}{'self':>10}{'CPU':>10}{'%':>8}", "head"),)
-    shares = apportioned([max(0, each.self_ns) for each in suite.parts], 1000)
-    for each, share in zip(suite.parts, shares, strict=True):
+    parts = suite.busy_parts()
+    shares = apportioned([max(0, ns) for _, ns in parts], 1000)
+    for (part, ns), each, share in zip(parts, suite.parts, shares, strict=True):
         cpu = "-" if each.cpu_ns is None else short(each.cpu_ns)
-        name = part_name(each.part)
-        yield ((f"{name:<20}{short(each.self_ns):>10}{cpu:>10}{share / 10:>8.1f}", ""),)
-    yield ((f"{'in all':<20}{short(suite.wall_ns):>10}{'':>10}{sum(shares) / 10:>8.1f}", "title"),)
+        yield ((f"{part_name(part):<20}{short(ns):>10}{cpu:>10}{share / 10:>8.1f}", ""),)
+    yield ((f"{'in all':<20}{short(suite.busy_ns):>10}{'':>10}{sum(shares) / 10:>8.1f}", "title"),)
+    if suite.waiting_ns:
+        yield ((f"{'waiting for workers':<20}{short(suite.waiting_ns):>10}", "dim"),)
 
 
 def _files(suite: SuiteReport) -> Iterator[Line]:
@@ -258,7 +275,7 @@ def _files(suite: SuiteReport) -> Iterator[Line]:
         figures = "".join(f"{short(ns):>9}" for ns in cells)
         yield ((f"{fitted(row.path, 36)} {row.tests:>7,}{figures}", ""),)
         for each in row.imports[:1]:
-            if each.inclusive_ns >= _NOTABLE * suite.wall_ns:
+            if each.inclusive_ns >= _NOTABLE * suite.busy_ns:
                 text = f"  imports {printable(each.module, 40)}, {short(each.inclusive_ns)}"
                 yield ((text, "dim"),)
 
@@ -294,18 +311,22 @@ def _memory(suite: SuiteReport) -> Iterator[Line]:
 def _idle(suite: SuiteReport) -> Iterator[Line]:
     there = [worker for worker in suite.workers if worker.wall_ns]
     if there:
-        waits = ", ".join(f"{w.id} {w.idle_ns / w.wall_ns:.0%}" for w in there)
+        waits = ", ".join(f"{w.id} {w.waited_ns / w.available_ns:.0%}" for w in there)
         yield from paragraph(f"workers idle: {waits}", indent=2)
 
 
 def _workers(suite: SuiteReport) -> Iterator[Line]:
-    there = [worker for worker in suite.workers if worker.wall_ns]
-    if not there:
-        return
-    yield ((f"{'worker':<12}{'tests':>8}{'in all':>10}{'starting':>10}{'idle':>10}", "head"),)
-    for each in there:
-        cells = "".join(f"{short(ns):>10}" for ns in (each.wall_ns, each.startup_ns, each.idle_ns))
-        yield ((f"{printable(each.id, 12):<12}{each.tests:>8,}{cells}", ""),)
+    if suite.workers:
+        heads = "".join(f"{each:>10}" for each in ("in all", "starting", "idle", "unused"))
+        yield ((f"{'worker':<12}{'tests':>8}{heads}", "head"),)
+    for each in suite.workers:
+        name = f"{printable(each.id, 12):<12}"
+        if not each.wall_ns:
+            yield ((f"{name}  missing", "bad"),)
+            continue
+        times = (each.wall_ns, each.startup_ns, each.idle_ns, each.unused_ns)
+        cells = "".join(f"{'-' if ns is None else short(ns):>10}" for ns in times)
+        yield ((f"{name}{each.tests:>8,}{cells}", ""),)
 
 
 def _measuring(

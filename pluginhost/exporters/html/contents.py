@@ -240,7 +240,7 @@ def _of_suite(report: Report, costs: CostReport, suite: SuiteReport) -> Document
         report,
         title=" ".join(costs.command) or report.name,
         subtitle="where the suite's time goes",
-        answer=(f"{_shares(suite)}.", f"Of {duration(suite.wall_ns)}, {_tests_said(suite)}."),
+        answer=(f"{_shares(suite)}.", f"Of {duration(suite.busy_ns)}, {_tests_said(suite)}."),
         findings=tuple(
             Finding(text=f"{a.subject}: {a.finding}", remedy=a.remedy)
             for a in suite.advice[:_FINDINGS]
@@ -253,7 +253,7 @@ def _of_suite(report: Report, costs: CostReport, suite: SuiteReport) -> Document
             Figure(label="tests", value=suite.test_count, kind="count"),
             *(Figure(label=k, value=v, kind="count") for k, v in suite.outcomes.items()),
         ),
-        parts=_ranked((str(p.part), p.self_ns) for p in suite.parts),
+        parts=_ranked((str(part), ns) for part, ns in suite.busy_parts()),
         tables=(*suite_tables(suite), *cost_tables(costs)),
         flames=_cost_flames(costs),
         histograms=spreads,
@@ -264,9 +264,10 @@ def _of_suite(report: Report, costs: CostReport, suite: SuiteReport) -> Document
 
 def _shares(suite: SuiteReport) -> str:
     """Return the parts of the whole in percent, the largest first, 100 in all."""
-    shares = apportioned([max(0, each.self_ns) for each in suite.parts], 100)
-    said = sorted(zip(shares, suite.parts, strict=True), key=lambda pair: -pair[0])
-    return ", ".join(f"{share} % {part.part}" for share, part in said if share)
+    parts = suite.busy_parts()
+    shares = apportioned([max(0, ns) for _, ns in parts], 100)
+    said = sorted(zip(shares, parts, strict=True), key=lambda pair: -pair[0])
+    return ", ".join(f"{share} % {part}" for share, (part, _) in said if share)
 
 
 def _tests_said(suite: SuiteReport) -> str:

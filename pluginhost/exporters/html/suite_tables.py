@@ -149,10 +149,11 @@ def _workers(suite: SuiteReport) -> Table:
             ns("time"),
             ns("startup"),
             ns("idle"),
+            ns("unused"),
             text("missing"),
         ),
         rows=tuple(
-            (w.id, w.tests, w.wall_ns, w.startup_ns, w.idle_ns, w.missing or "")
+            (w.id, w.tests, w.wall_ns, w.startup_ns, w.idle_ns, w.unused_ns, w.missing or "")
             for w in suite.workers
         ),
         sort=2,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from array import array
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,16 +17,19 @@ from hypothesis import given, strategies as st
 
 from pluginhost.calltree import EventKind
 from pluginhost.capture import CallRecord, Capture, SeenManager, SeenPlugin, SiteRecord
+from pluginhost.costs import CostReport
 from pluginhost.histogram import DurationHistogram
 from pluginhost.pytest_plugin.asking import FILES, FLAGS, VALUES, ini_of
 from pluginhost.pytest_plugin.earlier import Imported, tree_of, with_earlier
+from pluginhost.pytest_plugin.process_start import is_worker
 from pluginhost.pytest_plugin.profile import NAME
-from pluginhost.pytest_plugin.sections import SETTING_UP
+from pluginhost.pytest_plugin.sections import COLLECTING, SETTING_UP
 from pluginhost.pytest_plugin.suite_capture import FixtureSeen, SuiteCapture
 from pluginhost.pytest_plugin.suite_report import reports_of
 from pluginhost.pytest_plugin.table import TestTable
-from pluginhost.pytest_plugin.workers import hand_over, taken_from
-from pluginhost.suite import WorkerCost
+from pluginhost.pytest_plugin.workers import Workers, hand_over, taken_from
+from pluginhost.rendering.suite import answer, suite_text
+from pluginhost.suite import SuitePart, SuiteReport, WorkerCost
 
 CAPTURE = Capture(
     pid=1,
@@ -221,6 +228,176 @@ trees = st.recursive(
     ),
     max_leaves=12,
 ).map(lambda tree: tree)
+
+
+def captured_with(
+    worker: str, *, wall_ns: int, waits_ns: int = 0, cpu_ns: int = 0, **fields: Any
+) -> SuiteCapture:
+    """Return what a process leaves that was recorded for `wall_ns`, and waited in pytest-xdist."""
+    name = "worker" if worker else "dsession"
+    module = "xdist.remote" if worker else "xdist.dsession"
+    plugin = SeenPlugin(name=name, registered_name=name, module=module)
+    waiting = CallRecord(-1, EventKind.HOOK_CALL, name, "pytest_runtestloop", 1, waits_ns, 0)
+    capture = msgspec.structs.replace(
+        CAPTURE,
+        begun_ns=CAPTURE.observed_ns,
+        ended_ns=CAPTURE.observed_ns + wall_ns,
+        cpu_ns=cpu_ns,
+        main_cpu_ns=cpu_ns,
+        calls=(waiting,),
+        managers=(SeenManager(project="pytest", class_module="_pytest", plugins=(plugin,)),),
+    )
+    fields = {"started_ns": capture.observed_ns, **fields}
+    return SuiteCapture(capture=capture, worker=worker, **fields)
+
+
+def suite_of(
+    captured: Sequence[SuiteCapture], missing: Sequence[WorkerCost] = ()
+) -> tuple[CostReport, SuiteReport]:
+    return reports_of(
+        captured, command=("pytest",), root=Path("/here"), exit_code=0, missing=missing
+    )
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.lists(trees, max_size=3))
+def test_cpu_time_counts_from_the_start_of_the_process(
+    earlier_ns: int, later_ns: int, found: list[Imported]
+) -> None:
+    """It is that of the whole process, in parts that add up to it, whether imports are estimated or not."""
+    captured = captured_with(
+        "", wall_ns=10**7, cpu_ns=later_ns, started_ns=1, earlier_cpu_ns=earlier_ns
+    )
+    _, suite = suite_of([with_earlier(captured, found)])
+    assert suite.cpu_ns == earlier_ns + later_ns
+    assert sum(each.cpu_ns or 0 for each in suite.parts) == suite.cpu_ns
+    assert suite.part(SuitePart.STARTUP).cpu_ns == earlier_ns
+
+
+def test_without_a_cpu_clock_no_part_has_cpu_time() -> None:
+    """That of the process before it was recorded is no exception."""
+    captured = captured_with("", wall_ns=100, started_ns=0, earlier_cpu_ns=50)
+    (call,) = captured.capture.calls
+    calls = (msgspec.structs.replace(call, cpu_ns=None),)
+    capture = msgspec.structs.replace(captured.capture, calls=calls)
+    _, suite = suite_of([msgspec.structs.replace(captured, capture=capture)])
+    assert {each.cpu_ns for each in suite.parts} == {None}
+
+
+def test_a_worker_starts_with_its_process() -> None:
+    """What is estimated of its imports was a part of that."""
+    worker = captured_with("gw0", wall_ns=50, started_ns=1000)
+    tree = Imported("pytest", 10**9, ())
+    controller = captured_with("", wall_ns=100)
+    _, suite = suite_of([controller, with_earlier(worker, [tree])])
+    assert suite.workers[0].startup_ns == CAPTURE.observed_ns - 1000
+    assert suite.workers[0].wall_ns == CAPTURE.observed_ns - 950
+
+
+def test_a_session_of_pytest_xdist_is_known_before_its_configuration() -> None:
+    """Its worker is told from who calls, and a session within one of its tests is not the worker's."""
+    names = {"is_worker": is_worker, "__name__": "__channelexec__"}
+    exec("found = is_worker()", names)
+    assert names["found"] is True
+    within = {"is_worker": is_worker, "__name__": "_pytest.main"}
+    exec("def wrap_session(): return is_worker()", within)
+    names |= {"wrap_session": within["wrap_session"]}
+    exec("found = wrap_session()", names)
+    assert names["found"] is False
+    assert is_worker() is False
+
+
+def test_a_worker_is_idle_until_the_last_has_ended() -> None:
+    """On one machine clocks can be compared; what runs elsewhere has another."""
+    first = captured_with("gw0", wall_ns=1000, waits_ns=100)
+    second = captured_with("gw1", wall_ns=200, waits_ns=20)
+    third = captured_with("gw2", wall_ns=5000, elsewhere=True)
+    costs, suite = suite_of([captured_with("", wall_ns=6000), first, second, third])
+    assert [each.unused_ns for each in suite.workers] == [0, 800, None]
+    assert "workers idle: gw0 10%, gw1 82%, gw2 0%" in suite_text(costs, suite)
+    costs, suite = suite_of([captured_with("", wall_ns=6000), first, second])
+    (advice,) = [each for each in suite.advice if each.kind == "idle"]
+    assert "46% of their time" in advice.finding
+
+
+def test_waiting_for_workers_is_no_part_of_the_answer() -> None:
+    """Parts add up to all processes; shares are of the time that somebody was busy or idle in vain."""
+    captured = [
+        captured_with("", wall_ns=1000, waits_ns=900),
+        captured_with("gw0", wall_ns=500, waits_ns=50),
+        captured_with("gw1", wall_ns=400, waits_ns=50),
+    ]
+    costs, suite = suite_of(captured)
+    assert sum(each.self_ns for each in suite.parts) == suite.wall_ns == 1900
+    assert suite.part(SuitePart.IDLE).self_ns == 1000
+    assert (suite.waiting_ns, suite.busy_ns) == (900, 1000)
+    assert sum(ns for _, ns in suite.busy_parts()) == 1000
+    assert "10 % idle" in answer(suite)
+    text = " ".join(suite_text(costs, suite).split())
+    assert "of 1.00 us in 3 processes" in text
+    assert "1.00 us for you; the first only waited for 900 ns: not counted)" in text
+    quiet = suite_text(costs, suite, verbosity=-1)
+    assert quiet.startswith("1.00 us for you; of 1.00 us in 3 processes: ")
+
+
+def test_a_worker_that_is_not_heard_of_is_missing() -> None:
+    """A session that is interrupted does not wait for its workers; nothing is said of their waiting."""
+    first, second = (SimpleNamespace(gateway=SimpleNamespace(id=name)) for name in ("gw0", "gw1"))
+    workers = Workers()
+    workers.started(first)
+    workers.started(second)
+    workers.ended(first, "Not properly terminated")
+    missing = [each for each in workers if isinstance(each, WorkerCost)]
+    assert [each.id for each in missing] == ["gw0", "gw1"]
+    idle = captured_with("gw2", wall_ns=100, waits_ns=100)
+    costs, suite = suite_of([captured_with("", wall_ns=100), idle], missing)
+    assert [text.partition(":")[0] for text in suite.incomplete] == ["gw0", "gw1"]
+    assert not [each for each in suite.advice if each.kind == "idle"]
+    text = suite_text(costs, suite, verbosity=1)
+    assert all(line.count("missing") == 1 for line in text.splitlines() if "gw0" in line)
+    assert re.search(r"^gw0 +missing$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("workers", "saved"), [(1, 9), (2, 8), (10, None)])
+def test_each_worker_needs_a_session_fixture_of_its_own(workers: int, saved: int | None) -> None:
+    """Of ten times it is set up, as many are saved as there are more than workers that run tests."""
+    captured = [captured_with("", wall_ns=100)]
+    for number in range(workers):
+        histogram = DurationHistogram()
+        share = 10 // workers
+        histogram.add_all([1000] * share)
+        site = SiteRecord(
+            EventKind.SECTION, "", SETTING_UP + KEY, 1000, 1000, 0, histogram.buckets()
+        )
+        call = CallRecord(-1, EventKind.SECTION, "", SETTING_UP + KEY, share, 1000 * share)
+        worker = captured_with(f"gw{number}", wall_ns=2000 * share)
+        capture = msgspec.structs.replace(worker.capture, calls=(call,), sites=(site,))
+        fixture = FixtureSeen(KEY, "slow", "function", "/here/conftest.py", "conftest", "")
+        replaced = {"capture": capture, "fixtures": (fixture,), "ids": ("a::b",), "outcomes": b"\0"}
+        replaced["columns"] = {"self_ns": array("q", [1]).tobytes()}
+        captured.append(
+            msgspec.structs.replace(worker, **replaced, markers=(0,), marker_sets=((),))
+        )
+    costs, suite = suite_of(captured)
+    found = [each.saving_ns for each in suite.advice if each.kind == "fixture"]
+    assert found == ([] if saved is None else [saved * 1000])
+    if found:
+        assert "What to do (savings predicted, of all processes)" in suite_text(costs, suite)
+
+
+def test_a_file_is_imported_once_by_each_worker() -> None:
+    """However often pytest looks it up: the section says how many imports there were."""
+    captured = [captured_with("", wall_ns=100)]
+    for number in range(2):
+        collecting = CallRecord(-1, EventKind.SECTION, "", f"{COLLECTING}sub/test_a.py", 1, 600)
+        call = CallRecord(0, EventKind.MODULE_IMPORT, "", "test_a", 1, 500)
+        again = CallRecord(0, EventKind.MODULE_IMPORT, "", "test_a", 1, 1)
+        worker = captured_with(f"gw{number}", wall_ns=1000)
+        capture = msgspec.structs.replace(worker.capture, calls=(collecting, call, again))
+        captured.append(msgspec.structs.replace(worker, capture=capture))
+    costs, suite = suite_of(captured)
+    (file,) = suite.files
+    assert (file.path, file.import_count, file.import_ns) == ("sub/test_a.py", 2, 1002)
+    assert re.search(r"^import +sub/test_a.py +2 ", suite_text(costs, suite), re.MULTILINE)
 
 
 def lines_of(tree: Imported, depth: int = 0) -> list[str]:
