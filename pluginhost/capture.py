@@ -69,7 +69,8 @@ class SeenPlugin(msgspec.Struct, frozen=True, kw_only=True):
 
     `name` is what the records call it, `registered_name` what the manager does. `module` and
     `file` are those of the module it is, or of its class; `is_module` tells which. Distribution
-    and version are set where the manager loaded it from an entry point.
+    and version are set where the manager loaded it from an entry point. `named` tells that pytest
+    was told to load it, by `-p`; `found` that it would have been loaded without that.
     """
 
     name: str
@@ -80,6 +81,8 @@ class SeenPlugin(msgspec.Struct, frozen=True, kw_only=True):
     distribution: str | None = None
     version: str | None = None
     blocked: bool = False
+    named: bool = False
+    found: bool = False
 
 
 class SeenManager(msgspec.Struct, frozen=True, kw_only=True):

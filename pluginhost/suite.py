@@ -101,7 +101,8 @@ class FixtureCost(msgspec.Struct, frozen=True, kw_only=True):
 
     `defined_in` is the file (or module) of its function, `owner` the plugin, by its name in
     `CostReport.plugins`; None where a test file or pytest itself defines it (`own` tells that it
-    is pytest's). Times are without the fixtures that it requests, and so not those of the test
+    is pytest's). `widest` is the widest scope that what it requests allows, where that is known and
+    wider than its own. Times are without the fixtures that it requests, and so not those of the test
     that happened to come first. `teardowns` counts those that did something. `histogram` holds
     (bucket, count) pairs of the times of setting up with what was requested meanwhile, see
     `DurationHistogram`; `min_ns`, `median_ns` and `max_ns` are of those.
@@ -114,6 +115,7 @@ class FixtureCost(msgspec.Struct, frozen=True, kw_only=True):
     own: bool = False
     autouse: bool = False
     parametrized: bool = False
+    widest: str = ""
     setups: int = 0
     errors: int = 0
     teardowns: int = 0
@@ -195,7 +197,7 @@ class WorkerCost(msgspec.Struct, frozen=True, kw_only=True):
 class SuiteAdvice(msgspec.Struct, frozen=True, kw_only=True):
     """Something that costs, and what to do about it.
 
-    `kind` is plugin, fixture, import or idle. `saving_ns` is predicted, None where it cannot be
+    `kind` is plugin, fixture, test, import or idle. `saving_ns` is predicted, None where it cannot be
     told.
     """
 

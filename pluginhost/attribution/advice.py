@@ -8,6 +8,9 @@ from pluginhost.attribution.distributions import Distributions
 from pluginhost.attribution.owners import Unit
 from pluginhost.costs import Candidate, HookCost, PluginCost, PluginKind
 
+LEAVE_OUT = "leave out "
+"""Begins a remedy that is to take something out of the words that the program is given."""
+
 
 def remedy_for(unit: Unit) -> str | None:
     """Return what to do to run without a plugin, None for what belongs to the program's user."""
@@ -16,10 +19,18 @@ def remedy_for(unit: Unit) -> str | None:
     if unit.registered_name.isdigit():
         return None  # the manager made the name up, another one each time
     if unit.project == "pytest":
-        return f"-p no:{unit.registered_name}"
+        return _for_pytest(unit)
     if unit.distribution is not None:
         return f"pip uninstall {unit.distribution}"
     return None
+
+
+def _for_pytest(unit: Unit) -> str:
+    if not unit.named:
+        return f"-p no:{unit.registered_name}"
+    if unit.found:
+        return f"-p no:{unit.registered_name} in place of -p {unit.registered_name}"
+    return f"{LEAVE_OUT}-p {unit.registered_name}"
 
 
 def candidates_among(
@@ -29,13 +40,15 @@ def candidates_among(
 
     What they do beside returning results is not seen: they are candidates, no more.
     """
+    plugins = list(plugins)
+    active = {row.distribution for row in plugins} - {"pluginhost"}  # needs none of them
     found = []
     for row in plugins:
         known = installed.named(row.distribution) if row.distribution else None
         if known is None or known.requested or row.remedy is None:
             continue
         requirers = installed.requirers(known.name)
-        if not requirers:
+        if not requirers or not active.isdisjoint(requirers):  # a plugin may fail without it
             continue
         mine = [hook for hook in hooks if hook.plugin in row.parts]
         if any(hook.returned_none < hook.calls for hook in mine):

@@ -18,6 +18,7 @@ class Unit(msgspec.Struct, frozen=True):
     """What has a row of its own: a plugin with all that it registered.
 
     `parts` are names of plugins in the records, `registered_name` is what its manager calls it.
+    `named` and `found` are as in `SeenPlugin`.
     """
 
     name: str
@@ -27,6 +28,8 @@ class Unit(msgspec.Struct, frozen=True):
     distribution: str | None
     version: str | None
     parts: tuple[str, ...]
+    named: bool = False
+    found: bool = False
 
 
 class Owners:
@@ -127,6 +130,8 @@ class Owners:
             head.distribution or (found.name if found else None),
             head.version or (found.version if found else None),
             tuple(dict.fromkeys((*known.parts, *names))) if known is not None else names,
+            head.named,
+            head.found,
         )
         unit = None if kind is PluginKind.BUILT_IN else name
         for part in parts:

@@ -195,19 +195,18 @@ def _verified(
 
     from pluginhost.cli.lines import indented
     from pluginhost.cli.progress import ProgressBar
-    from pluginhost.launcher.verifying import verified
+    from pluginhost.launcher.verifying import comparable, verified
     from pluginhost.rendering.costs import verification_lines
 
     assert report.costs is not None
+    comparison = comparable(plan, outcome, report.costs, plugin)
     click.echo(
         f"verifying {plugin}: {2 * rounds} more runs, without input, their output discarded",
         err=True,
     )
     progress = ProgressBar(sys.stderr)
     try:
-        found = verified(
-            plan, outcome, report.costs, plugin, rounds=rounds, progress=progress.update
-        )
+        found = verified(comparison, rounds=rounds, progress=progress.update)
     finally:
         progress.close()
     _tell(verification_lines(found.verification), output, mode="a")

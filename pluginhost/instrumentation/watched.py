@@ -11,6 +11,7 @@ import pluggy
 
 from pluginhost.capture import Implementation, SeenManager, SeenPlugin
 from pluginhost.headers import headers_of
+from pluginhost.instrumentation.named import Naming
 from pluginhost.printable import printable
 
 _NOBODYS = frozenset({"", "__main__", "pluggy", "builtins"})
@@ -47,6 +48,8 @@ class WatchedManager:
         manager = self.manager()
         if manager is not None:
             self._look(manager)
+            naming = Naming(manager)
+            self._plugins = {name: naming.told(each) for name, each in self._plugins.items()}
         return SeenManager(
             project=self.project,
             class_module=self._class_module,

@@ -17,7 +17,7 @@ from pluginhost.errors import LaunchError
 from pluginhost.figures import duration
 from pluginhost.launcher.plan import Plan
 from pluginhost.launcher.running import Outcome, costs, unobserved
-from pluginhost.launcher.verifying import arms_of
+from pluginhost.launcher.verifying import arms_of, without_names
 from pluginhost.printable import printable
 from pluginhost.significance import paired_interval
 
@@ -76,10 +76,7 @@ def suspects_of(plan: Plan, outcome: Outcome) -> tuple[Suspect, ...]:
             arms = arms_of(plan, row, outcome.captures)
         except LaunchError:
             continue  # it has no name by which it could be left out
-        extra = len(arms.without_words) - len(plan.words)
-        start = 1 + len(plan.options)
-        options = tuple(arms.without_words[start : start + extra])
-        found.append(Suspect(row.name, options, arms.without_blocked or ()))
+        found.append(Suspect(row.name, arms.options, arms.without_blocked or ()))
     return tuple(found)
 
 
@@ -95,8 +92,9 @@ class Runs:
         """Run it once; raises KeyboardInterrupt if Ctrl-C ended it."""
         plan = self._plan
         options = [word for suspect in left_out for word in suspect.options]
-        # In front they keep a plugin from being imported; behind, they undo a '-p NAME' before them.
-        arguments = list(plan.arguments)
+        names = [word.removeprefix("no:") for word in options if word != "-p"]
+        # In front they keep a plugin from being imported; behind, they undo a '-p NAME' of addopts.
+        arguments, _ = without_names(plan.arguments, names)
         end = arguments.index("--") if "--" in arguments else len(arguments)
         arguments[end:end] = options
         words = [plan.interpreter, *plan.options, *options, *arguments]

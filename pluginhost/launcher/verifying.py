@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import signal
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
+from pluginhost.attribution.advice import LEAVE_OUT
 from pluginhost.capture import Capture
 from pluginhost.costs import CostReport, PluginCost, Verification
 from pluginhost.errors import LaunchError, PluginNotFoundError
@@ -21,13 +22,27 @@ _PYTEST = ("pytest", "py.test")
 
 
 class Arms(NamedTuple):
-    """The two ways to run: the command lines, and what managers do not register in each."""
+    """The two ways to run: the command lines, and what managers do not register in each.
+
+    `options` are those of pytest that leave the plugin out. `still_named` is a name by which pytest
+    is told to load it all the same, from elsewhere than the command line; None if there is none.
+    """
 
     method: str
     with_words: list[str]
     without_words: list[str]
+    options: tuple[str, ...] = ()
+    still_named: str | None = None
     with_blocked: tuple[tuple[str, str], ...] | None = None
     without_blocked: tuple[tuple[str, str], ...] | None = None
+
+
+class Comparison(NamedTuple):
+    """What is to be compared: a plugin, how to run with and without it; how the observed run ended."""
+
+    row: PluginCost
+    arms: Arms
+    exit_code: int
 
 
 class Verified(NamedTuple):
@@ -37,23 +52,32 @@ class Verified(NamedTuple):
     doubts: tuple[str, ...]
 
 
-def verified(
-    plan: Plan,
-    outcome: Outcome,
-    costs: CostReport,
-    plugin: str,
-    *,
-    rounds: int,
-    progress: Callable[[int, int], None],
-) -> Verified:
-    """Run `rounds` pairs with and without `plugin`, after the observed run that `costs` is of.
+def comparable(plan: Plan, outcome: Outcome, costs: CostReport, plugin: str) -> Comparison:
+    """Return how to compare runs with and without `plugin`, of which `costs` is the observed run.
 
-    Which of a pair comes first alternates. `progress` is told (done, total) runs. Errors:
-    PluginNotFoundError if no plugin is called so, LaunchError if it cannot be left out, and
-    KeyboardInterrupt if a run was ended by Ctrl-C.
+    Errors: PluginNotFoundError if no plugin is called so, LaunchError if it cannot be left out.
     """
     row = plugin_called(plugin, costs)
     arms = arms_of(plan, row, outcome.captures)
+    if arms.still_named is not None:
+        raise LaunchError(
+            f"its '-p {arms.still_named}' is not in the command, but in addopts or PYTEST_ADDOPTS,"
+            " and a run cannot leave that out",
+            plugin_id=row.name,
+            remedy="take it out there, put it into the command, and verify again",
+        )
+    return Comparison(row, arms, outcome.exit_code)
+
+
+def verified(
+    comparison: Comparison, *, rounds: int, progress: Callable[[int, int], None]
+) -> Verified:
+    """Run `rounds` pairs with and without a plugin.
+
+    Which of a pair comes first alternates. `progress` is told (done, total) runs. Raises
+    KeyboardInterrupt if a run was ended by Ctrl-C.
+    """
+    row, arms = comparison.row, comparison.arms
     runs: tuple[list[Outcome], list[Outcome]] = [], []
     for number in range(2 * rounds):
         arm = number % 2 ^ number // 2 % 2  # with, without; without, with; ...
@@ -69,7 +93,7 @@ def verified(
     codes = [Counter(run.exit_code for run in arm) for arm in runs]
     return Verified(
         verification_of(row.name, arms.method, with_ns, without_ns, row.saving_ns),
-        tuple(_doubts(row.name, outcome.exit_code, *codes)),
+        tuple(_doubts(row.name, comparison.exit_code, *codes)),
     )
 
 
@@ -128,12 +152,36 @@ def arms_of(plan: Plan, row: PluginCost, captures: Sequence[Capture]) -> Arms:
             remedy="verify another plugin",
         )
     names = [name for _, name in blocked]
-    if plan.name in _PYTEST and (row.remedy or "").startswith("-p no:"):
-        options = [word for name in names for word in ("-p", f"no:{name}")]
-        without = [plan.interpreter, *plan.options, *options, *plan.arguments]
-        return Arms(" ".join(options), plan.words, without)
+    remedy = row.remedy or ""
+    if plan.name in _PYTEST and remedy.startswith(("-p no:", LEAVE_OUT)):
+        options = tuple(word for name in names for word in ("-p", f"no:{name}"))
+        arguments, taken_out = without_names(plan.arguments, names)
+        named = remedy.rpartition(" -p ")[2] if " -p " in remedy else None
+        method = " ".join(options) if named is None else remedy.replace("leave", "leaving", 1)
+        without = [plan.interpreter, *plan.options, *options, *arguments]
+        still_named = named if named is not None and named not in taken_out else None
+        return Arms(method, plan.words, without, options, still_named)
     method = f"blocked in the plugin manager: {', '.join(names)}"
-    return Arms(method, plan.words, plan.words, (), blocked)
+    return Arms(method, plan.words, plan.words, with_blocked=(), without_blocked=blocked)
+
+
+def without_names(
+    arguments: Sequence[str], names: Collection[str]
+) -> tuple[list[str], frozenset[str]]:
+    """Return pytest's arguments without `-p NAME` of `names`, and the names that were there."""
+    kept: list[str] = []
+    taken_out: set[str] = set()
+    words = iter(arguments)
+    for word in words:
+        following = [next(words, "")] if word == "-p" else []
+        name = following[0] if following else word.removeprefix("-p")
+        if word == "--":
+            return [*kept, word, *words], frozenset(taken_out)
+        if word.startswith("-p") and name.strip() in names:
+            taken_out.add(name.strip())
+        else:
+            kept += [word, *following]
+    return kept, frozenset(taken_out)
 
 
 def _left_out(row: PluginCost, captures: Sequence[Capture]) -> tuple[tuple[str, str], ...]:

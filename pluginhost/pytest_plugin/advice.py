@@ -2,60 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 
 from pluginhost.costs import CostReport, PluginKind
 from pluginhost.figures import of, short
 from pluginhost.histogram import DurationHistogram
-from pluginhost.printable import fitted
+from pluginhost.pytest_plugin.kept import Kept
 from pluginhost.pytest_plugin.parts import OURS
 from pluginhost.suite import FixtureCost, SuiteAdvice, SuiteReport
 
 _NOTABLE = 0.01  # of the whole: nobody does anything about less
+_LONG_TEST = 0.05  # of the whole
+_MOST_TESTS = 3
+_MOSTLY = 0.8  # what works on a busy machine waits, too
 _ALIKE = 3.0  # times: a fixture whose slowest setups are no slower does the same each time
-_MODULES_OF_TESTS = 3
 
 
 def advice_on(
-    costs: CostReport, suite: SuiteReport, needed: Mapping[str, Sequence[str]]
+    costs: CostReport, suite: SuiteReport, kept: Kept, unmeasured: Collection[str] = ()
 ) -> tuple[SuiteAdvice, ...]:
     """Return what can be done, what saves most first.
 
-    `needed` has the names of plugins that tests cannot do without, with the fixtures they request.
+    `kept` knows plugins that must stay; nobody knows what the imports of those `unmeasured` took.
     """
     plugins = {row.name for row in costs.plugins if row.kind is not PluginKind.CONFTEST}
     found = [
-        *_plugins(costs, needed), *_fixtures(suite, plugins), *_imports(suite), *_idle(suite)
-    ]  # fmt: skip
+        *_plugins(costs, kept, unmeasured),
+        *_fixtures(suite, plugins),
+        *_tests(suite),
+        *_imports(suite),
+        *_idle(suite),
+    ]
     return tuple(sorted(found, key=lambda each: -(each.saving_ns or 0)))
 
 
-def _plugins(costs: CostReport, needed: Mapping[str, Sequence[str]]) -> Iterator[SuiteAdvice]:
+def _plugins(costs: CostReport, kept: Kept, unmeasured: Collection[str]) -> Iterator[SuiteAdvice]:
     for row in costs.plugins:
         saving_ns = row.saving_ns or 0
         if row.name in OURS or row.remedy is None or row.kind is PluginKind.CONFTEST:
             continue
         if saving_ns >= _NOTABLE * costs.wall_ns and not _runs_the_tests(row.name):
-            text = f"imports {short(row.import_ns)}, hooks {short(row.hooks_self_ns)}"
+            imports = short(row.import_ns) if row.name not in unmeasured else "not measured"
+            text = f"imports {imports}, hooks {short(row.hooks_self_ns)}"
             fixtures_ns = saving_ns - (row.import_saved_ns or 0) - row.hooks_self_ns
             if fixtures_ns >= _NOTABLE * costs.wall_ns:
                 text += f", fixtures {short(fixtures_ns)}"
-            wanted = needed.get(row.name)
+            why = kept.why(row.name)
             yield SuiteAdvice(
                 kind="plugin",
                 subject=row.name,
                 finding=text,
-                remedy=row.remedy if wanted is None else _needed(wanted),
-                saving_ns=saving_ns if wanted is None else None,
+                remedy=row.remedy if why is None else f"keep: {why}",
+                saving_ns=saving_ns if why is None else None,
             )
-
-
-def _needed(fixtures: Sequence[str]) -> str:
-    """Return why a plugin must stay: tests would fail without it."""
-    if not fixtures:
-        return "keep: tests are of its kind"
-    more = f" and {len(fixtures) - 1} more" if len(fixtures) > 1 else ""
-    return f"keep: tests request {fitted(fixtures[0], 20).rstrip()}{more}"
 
 
 def _runs_the_tests(name: str) -> bool:
@@ -64,30 +63,63 @@ def _runs_the_tests(name: str) -> bool:
 
 
 def _fixtures(suite: SuiteReport, plugins: set[str]) -> Iterator[SuiteAdvice]:
-    processes = max(1, sum(1 for worker in suite.workers if worker.tests))  # each needs it once
     for row in suite.fixtures:
         if row.owner in plugins:
             continue  # who runs the tests cannot change it
         if row.self_ns < _NOTABLE * suite.wall_ns:
             continue
-        if row.scope == "session" or row.setups <= processes or row.own or row.parametrized:
-            continue
-        if not _alike(row):
+        if not row.widest or row.setups < 2 or row.own or row.parametrized or not _alike(row):
             continue
         each_ns = row.self_ns // row.setups
+        left = _setups_left(row, suite)
+        if left == row.setups:
+            continue
         yield SuiteAdvice(
             kind="fixture",
             subject=row.name,
             finding=f"set up {row.setups:,} times, {short(each_ns)} each",
-            remedy='scope="session"',
-            saving_ns=row.self_ns - processes * each_ns,
+            remedy=f'scope="{row.widest}" if shared',
+            saving_ns=None if left is None else row.self_ns - left * each_ns,
         )
+
+
+def _setups_left(row: FixtureCost, suite: SuiteReport) -> int | None:
+    """Return how often a fixture would be set up at most with its widest scope, None if unknown."""
+    processes = sum(1 for worker in suite.workers if worker.tests) or 1  # each needs it once
+    files = [file.path for file in suite.files if file.tests]
+    if row.widest == "class":
+        return None
+    where = 1
+    if row.widest != "session" and row.defined_in not in files:
+        folders = {file.rpartition("/")[0] for file in files}
+        where = len(files if row.widest == "module" else folders)
+    return min(processes * where, row.setups)
 
 
 def _alike(row: FixtureCost) -> bool:
     """Whether setting up takes about as long each time, so that it seems to do the same."""
     low, high = DurationHistogram(row.histogram).quantiles_ns((0.1, 0.9))
     return high <= _ALIKE * max(1.0, low)
+
+
+def _tests(suite: SuiteReport) -> Iterator[SuiteAdvice]:
+    tests = suite.tests
+    longest = sorted(range(len(tests.ids)), key=tests.self_ns.__getitem__, reverse=True)
+    for n in longest[:_MOST_TESTS]:
+        self_ns = tests.self_ns[n]
+        if self_ns < _LONG_TEST * suite.wall_ns:
+            return
+        waiting_ns = self_ns - tests.cpu_ns[n] if tests.cpu_ns else 0
+        waits = waiting_ns >= _MOSTLY * self_ns
+        yield SuiteAdvice(
+            kind="test",
+            subject=tests.ids[n],
+            finding=f"waits {short(waiting_ns)}"
+            if waits
+            else f"{self_ns / suite.wall_ns:.0%} of all",
+            remedy="see what it waits for" if waits else 'mark it slow, -m "not slow"',
+            saving_ns=self_ns,
+        )
 
 
 def _imports(suite: SuiteReport) -> Iterator[SuiteAdvice]:

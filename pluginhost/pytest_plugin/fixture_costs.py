@@ -12,6 +12,7 @@ from pluginhost.calltree import EventKind
 from pluginhost.capture import SiteRecord
 from pluginhost.costs import PluginKind
 from pluginhost.histogram import DurationHistogram
+from pluginhost.pytest_plugin.scopes import narrower
 from pluginhost.pytest_plugin.sections import SETTING_UP, TEARING_DOWN
 from pluginhost.pytest_plugin.suite_capture import FixtureSeen, SuiteCapture
 from pluginhost.suite import FixtureCost
@@ -21,7 +22,11 @@ def fixture_costs(
     captured: Sequence[SuiteCapture], nodes: Iterable[Node], parted: Parted, wall_ns: int, root: str
 ) -> tuple[FixtureCost, ...]:
     """Return all fixtures that were set up in any process, the costliest first."""
-    seen = {each.key: each for suite in captured for each in suite.fixtures}
+    seen: dict[str, FixtureSeen] = {}
+    for each in (each for suite in captured for each in suite.fixtures):
+        known = seen.setdefault(each.key, each)
+        if narrower(each.widest, known.widest):  # what it requests is another elsewhere
+            seen[each.key] = each
     sums: defaultdict[str, Counter[str]] = defaultdict(Counter)
     has_cpu = False
     for node in nodes:
@@ -75,6 +80,7 @@ def _row(
         own=seen.own,
         autouse=seen.autouse,
         parametrized=seen.parametrized,
+        widest=seen.widest,
         setups=figures["setups"],
         errors=figures["errors"],
         teardowns=figures["teardowns"],
@@ -95,7 +101,7 @@ def _place(seen: FixtureSeen, root: str) -> str:
     file = Path(seen.file)
     if file.is_relative_to(root) and "site-packages" not in file.parts:
         return file.relative_to(root).as_posix()
-    return seen.module or seen.base or seen.file
+    return seen.module or seen.base.partition("::")[0] or seen.file
 
 
 def _owner(seen: FixtureSeen, parted: Parted) -> str | None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from inspect import unwrap
 from typing import Any
 
+import msgspec
+
 from pluginhost.calltree import CallSite, CallTree, EventKind
 from pluginhost.printable import printable
+from pluginhost.pytest_plugin.scopes import by_name, narrower, widest_scope
 from pluginhost.pytest_plugin.sections import SETTING_UP, TEARING_DOWN
 from pluginhost.pytest_plugin.suite_capture import FixtureSeen
 
 Sites = tuple[CallSite, CallSite]
-_OF_TESTS = ("_xunit_", "_unittest_", "xunit_", "unittest_")
-"""Begin the names of fixtures that pytest makes of what test modules and classes define."""
+_OF_TESTS = re.compile(r"_?(?:xunit|unittest)_(\w+?)_fixture_(.*)", re.DOTALL)
+"""The names of fixtures that pytest makes of what test modules and classes define."""
 
 
 class FixturesSeen:
@@ -22,7 +27,17 @@ class FixturesSeen:
         self._tree = tree
         self._sites: dict[Any, Sites] = {}
         self._value: Any = None  # the function by which pytest makes fixtures of parameters' values
-        self.seen: dict[str, FixtureSeen] = {}
+        self._seen: dict[Any, FixtureSeen] = {}
+
+    def found(self, used: Iterable[Any]) -> tuple[FixtureSeen, ...]:
+        """Return what was set up; `used` are the fixtures that any test uses."""
+        known = by_name(used)
+        found: dict[str, FixtureSeen] = {}
+        for fixturedef, seen in self._seen.items():
+            widest = widest_scope(fixturedef, _function_of(fixturedef.func), known)
+            if seen.key not in found or narrower(widest, found[seen.key].widest):
+                found[seen.key] = msgspec.structs.replace(seen, widest=widest)
+        return tuple(found.values())
 
     def sites(self, fixturedef: Any) -> Sites | None:
         """Return the sites of setting up and tearing down; None for a mere value of a parameter."""
@@ -44,29 +59,58 @@ class FixturesSeen:
             return None
         code = getattr(function, "__code__", None)
         file = printable(getattr(code, "co_filename", module), 300)
+        base = printable(fixturedef.baseid or "", 300)
         name, scope = printable(fixturedef.argname, 200), printable(fixturedef.scope, 20)
-        of_tests = name.startswith(_OF_TESTS)
-        key = f"{name} [{scope}] {fixturedef.baseid if of_tests else file}"
-        key = printable(f"{key}:{getattr(code, 'co_firstlineno', 0)}", 400)
-        self.seen.setdefault(
+        line = getattr(code, "co_firstlineno", 0)
+        written = _as_written(fixturedef.argname, function)
+        if written is not None:  # pytest calls it for them, but it is of the tests
+            name, file, module, line = printable(written, 200), base.partition("::")[0], "", 0
+        key = f"{name} [{scope}] {base if written is not None else file}"
+        key = printable(f"{key}:{line}" if line else key, 400)
+        self._seen[fixturedef] = FixtureSeen(
             key,
-            FixtureSeen(
-                key,
-                name,
-                scope,
-                file,
-                module,
-                printable(fixturedef.baseid or "", 300),
-                module.startswith("_pytest.") and not of_tests,
-                bool(getattr(fixturedef, "_autouse", False)),
-                bool(fixturedef.params),
-            ),
+            name,
+            scope,
+            file,
+            module,
+            base,
+            module.startswith("_pytest."),
+            bool(getattr(fixturedef, "_autouse", False)),
+            bool(fixturedef.params),
         )
         site = self._tree.site
         return (
             site(EventKind.SECTION, "", SETTING_UP + key),
             site(EventKind.SECTION, "", TEARING_DOWN + key),
         )
+
+
+def _as_written(name: str, function: Any) -> str | None:
+    """Return what a test file calls what pytest has made a fixture of: `setup_method of TestK`.
+
+    None for other fixtures. What only tears down is called after that.
+    """
+    found = _OF_TESTS.fullmatch(name)
+    if found is None:
+        return None
+    what, where = found.groups()
+    try:
+        values = {
+            variable: cell.cell_contents
+            for variable, cell in zip(
+                function.__code__.co_freevars, function.__closure__ or (), strict=True
+            )
+        }
+    except (AttributeError, ValueError):  # not the function that it was, or a cell without value
+        values = {}
+    if any(_is_nothing(value) for name, value in values.items() if name.startswith("setup")):
+        what = what.replace("setUp", "tearDown").replace("setup", "teardown")
+    return what if what.endswith(("_module", "_function")) else f"{what} of {where}"
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether no test class or module wrote this: unittest has methods that do nothing."""
+    return value is None or getattr(value, "__module__", None) == "unittest.case"
 
 
 def _function_of(function: Any) -> Any:

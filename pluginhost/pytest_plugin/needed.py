@@ -5,7 +5,7 @@ What is requested by `getfixturevalue` only, from a test's body, is not seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from pluginhost.instrumentation.fixtures import packages_of
@@ -14,8 +14,21 @@ from pluginhost.pytest_plugin.autouse import module_of
 from pluginhost.pytest_plugin.suite_capture import Needed
 
 
-def needed_of(session: Any) -> tuple[Needed, ...]:
-    """Return what the tests of a session have of plugins: fixtures that they request, and classes."""
+def used_by_tests(session: Any) -> set[Any]:
+    """Return all fixtures that a session's tests know by the names they use."""
+    return {
+        each
+        for info in _infos(getattr(session, "items", None) or ())
+        for several in info.name2fixturedefs.values()
+        for each in several
+    }
+
+
+def needed_of(session: Any, used: Collection[Any]) -> tuple[Needed, ...]:
+    """Return what the tests of a session have of plugins: fixtures that they request, and classes.
+
+    `used` are the fixtures that they use.
+    """
     items = getattr(session, "items", None) or ()
     if not items:
         return ()
@@ -25,19 +38,20 @@ def needed_of(session: Any) -> tuple[Needed, ...]:
         for module in (kind.__module__ for kind in dict.fromkeys(map(type, items)))
         if _top(module) in packages
     }
-    shared = {id(info): info for info in (getattr(item, "_fixtureinfo", None) for item in items)}
-    infos = [info for info in shared.values() if info is not None]  # parameters share one
-    known = {
-        each for info in infos for several in info.name2fixturedefs.values() for each in several
-    }
-    theirs = {each.argname for each in known if _top(module_of(each)) in packages}
-    for info in infos:
+    theirs = {each.argname for each in used if _top(module_of(each)) in packages}
+    for info in _infos(items) if theirs else ():
         if theirs.isdisjoint(info.name2fixturedefs):
             continue
         for fixturedef in _requested(info, packages):
             key = module_of(fixturedef), fixturedef.argname
             found.setdefault(key, Needed(printable(key[0], 200), printable(key[1], 100)))
     return tuple(found.values())
+
+
+def _infos(items: Iterable[Any]) -> Iterator[Any]:
+    """Yield what pytest knows of the fixtures of tests; parameters of one share that."""
+    shared = {id(info): info for info in (getattr(item, "_fixtureinfo", None) for item in items)}
+    yield from (info for info in shared.values() if info is not None)
 
 
 def _requested(info: Any, packages: set[str]) -> Iterator[Any]:

@@ -102,18 +102,21 @@ class SuiteProfile:
 
     def capture(self) -> SuiteCapture:
         """Return all that was recorded in this process until now."""
-        from pluginhost.pytest_plugin.needed import needed_of
+        from pluginhost.pytest_plugin.needed import needed_of, used_by_tests
+        from pluginhost.pytest_plugin.used import used_of
 
         self._table.finish()
         capture = self._recorder.capture(self._ended)
         table = self._table
         markers, marker_sets = _markers(table.ids, self._session)
+        fixtures = used_by_tests(self._session)
         return SuiteCapture(
             capture=_without(capture, self._timer.untimed),
             started_ns=self._started_ns,
             earlier_cpu_ns=self._earlier_cpu_ns,
-            fixtures=tuple(self._fixtures.seen.values()),
-            needed=needed_of(self._session),
+            fixtures=self._fixtures.found(fixtures),
+            needed=needed_of(self._session, fixtures),
+            used=() if hasattr(self.config, "workerinput") else used_of(self.config),
             ids=table.printable_ids(),
             outcomes=table.outcomes.tobytes(),
             columns={name: column.tobytes() for name, column in table.columns.items()},

@@ -10,7 +10,9 @@ from pluginhost.capture import Capture
 class FixtureSeen(msgspec.Struct, frozen=True, array_like=True):
     """A fixture as pytest knows it; `key` is what the call tree calls it.
 
-    `base` is the node it is visible from. `own` tells that pytest itself defines it.
+    `base` is the node it is visible from. `own` tells that pytest itself defines it. `widest` is the
+    widest scope that it can have for what it requests, empty if that is no wider than its own or
+    cannot be told.
     """
 
     key: str
@@ -22,6 +24,7 @@ class FixtureSeen(msgspec.Struct, frozen=True, array_like=True):
     own: bool = False
     autouse: bool = False
     parametrized: bool = False
+    widest: str = ""
 
 
 class Needed(msgspec.Struct, frozen=True, array_like=True):
@@ -29,6 +32,13 @@ class Needed(msgspec.Struct, frozen=True, array_like=True):
 
     module: str
     fixture: str
+
+
+class Used(msgspec.Struct, frozen=True, array_like=True):
+    """A plugin, by its registered name, of which something is in use: `why` says what."""
+
+    plugin: str
+    why: str
 
 
 class SuiteCapture(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +63,7 @@ class SuiteCapture(msgspec.Struct, frozen=True, kw_only=True):
     elsewhere: bool = False
     fixtures: tuple[FixtureSeen, ...] = ()
     needed: tuple[Needed, ...] = ()
+    used: tuple[Used, ...] = ()
     ids: tuple[str, ...] = ()
     outcomes: bytes = b""
     columns: dict[str, bytes] = {}

@@ -11,14 +11,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pluginhost.attribution import NEGLIGIBLE, Parted, costs_of, parted_of
+from pluginhost.attribution import NEGLIGIBLE, costs_of, parted_of
 from pluginhost.calltree import EventKind
-from pluginhost.capture import FIXTURE
 from pluginhost.costs import CostReport
 from pluginhost.figures import of
 from pluginhost.pytest_plugin.advice import advice_on
 from pluginhost.pytest_plugin.file_costs import FilesSeen, slowest
 from pluginhost.pytest_plugin.fixture_costs import fixture_costs
+from pluginhost.pytest_plugin.kept import Kept, unmeasured_imports
 from pluginhost.pytest_plugin.parts import OURS, Parts
 from pluginhost.pytest_plugin.sections import BODIES
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
@@ -49,6 +49,7 @@ def reports_of(
     captured = [_spanned(each) for each in captured]
     captures = [each.capture for each in captured]
     parted = parted_of(captures, folder=str(root))
+    unmeasured = unmeasured_imports(captured[0], parted)
     incomplete = tuple(_incomplete(captured, missing))
     costs = costs_of(
         captures,
@@ -87,22 +88,10 @@ def reports_of(
         bytes_per_test=max((each.bytes_per_test or 0.0 for each in captured), default=0.0) or None,
         ended=captured[0].ended,
         incomplete=incomplete,
-        notes=_notes(captured, costs, until),
+        notes=_notes(captured, costs, until, unmeasured),
     )
-    needed = _needed(captured, parted)
-    return costs, msgspec.structs.replace(suite, advice=advice_on(costs, suite, needed))
-
-
-def _needed(captured: Sequence[SuiteCapture], parted: Parted) -> dict[str, list[str]]:
-    """Return the plugins that tests cannot do without, and which of their fixtures they request."""
-    found: dict[str, dict[str, None]] = {}
-    for each in (each for suite in captured for each in suite.needed):
-        unit = parted.owners.of_plugin(f"{FIXTURE}{each.module}")
-        if unit is not None:
-            names = found.setdefault(unit, {})
-            if each.fixture:
-                names[each.fixture] = None
-    return {unit: list(names) for unit, names in found.items()}
+    advice = advice_on(costs, suite, Kept(captured, parted), unmeasured)
+    return costs, msgspec.structs.replace(suite, advice=advice)
 
 
 def _incomplete(captured: Sequence[SuiteCapture], missing: Sequence[WorkerCost]) -> Iterator[str]:
@@ -227,8 +216,13 @@ def _workers(captured: Sequence[SuiteCapture], parts: Parts) -> list[WorkerCost]
     ]
 
 
-def _notes(captured: Sequence[SuiteCapture], costs: CostReport, until: Until) -> tuple[str, ...]:
+def _notes(
+    captured: Sequence[SuiteCapture], costs: CostReport, until: Until, unmeasured: Sequence[str]
+) -> tuple[str, ...]:
     notes = [_NOT_IN_IT[until]]
+    if unmeasured:
+        names = ", ".join(unmeasured)
+        notes.append(f"imported before pluginhost was loaded, and not measured: {names}")
     if captured[1:]:
         notes.append("workers: until they handed over what they had recorded")
     if captured[0].started_ns is None:

@@ -242,7 +242,10 @@ def _advice(suite: SuiteReport, shown: int) -> Iterator[Line]:
     yield ((f"What to do (savings predicted{whose})", "head"),)
     for each in advice[:shown]:
         saving = "" if each.saving_ns is None else f"{short(each.saving_ns):>8} "
-        text = f"{printable(each.subject, 40)}: {each.finding}"
+        subject = printable(each.subject, 300 if each.kind == "test" else 40)
+        if each.kind == "test" and width_of(subject) > 30:
+            subject = "..." + subject[-27:]  # which test it is stands at the end
+        text = f"{subject}: {each.finding}"
         remedy = f" -> {printable(each.remedy, 60)}"
         left = WIDTH - len(saving) - width_of(remedy)
         if left < 20:

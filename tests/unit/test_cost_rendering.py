@@ -258,7 +258,7 @@ def test_without_plugins_there_is_still_a_report() -> None:
 
 @pytest.mark.parametrize(
     ("agrees", "said"),
-    [(True, "within the noise"), (False, "not what was saved"), (None, "too few pairs")],
+    [(True, "within a quarter of it"), (False, "not what was saved"), (None, "too few pairs")],
 )
 def test_a_verification_says_predicted_beside_saved(agrees: bool | None, said: str) -> None:
     """With the interval and how sure it is."""

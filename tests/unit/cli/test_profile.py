@@ -197,6 +197,58 @@ def test_a_plugin_that_is_not_there_cannot_be_verified(profile: Profile) -> None
     assert done.returncode == 2
     assert "did you mean 'seller'?" in done.stderr
     assert "the whole run" in done.stderr
+    assert "more runs" not in done.stderr  # there are none
+
+
+SUITE = {
+    "dear_plugin.py": "import time\ntime.sleep(0.4)\ndef pytest_sessionstart(): pass\n",
+    "test_it.py": "def test_it(): pass\n",
+    "pytest.ini": "[pytest]\n",
+}
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly")
+
+
+@pytest.fixture
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with a suite and a plugin that is dear to import."""
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    for name, text in SUITE.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize("words", [["-p", "dear_plugin"], ["-pdear_plugin"]])
+def test_a_plugin_that_was_asked_for_by_name_is_verified_without_the_name(
+    profile: Profile, suite: Path, words: list[str]
+) -> None:
+    """`-p no:NAME` would leave it imported, so what was predicted would never be saved."""
+    found = suite / "run.json"
+    wanted = ["--verify", "dear_plugin", "--rounds", "2", "--save", str(found)]
+    done = profile(*wanted, "--", *PYTEST, *words)
+    assert done.returncode == 0, done.stderr
+    assert "leaving out -p dear_plugin would save" in " ".join(done.stderr.split())
+    report = read_report(found)
+    assert report.costs is not None
+    row = next(row for row in report.costs.plugins if row.name == "dear_plugin")
+    assert row.remedy == "leave out -p dear_plugin"
+    assert report.verification is not None
+    assert report.verification.method == "leaving out -p dear_plugin"
+    assert report.verification.predicted_ns is not None
+    assert report.verification.saved_ns > report.verification.predicted_ns / 2
+
+
+def test_a_name_in_the_configuration_cannot_be_left_out_of_a_run(
+    profile: Profile, suite: Path
+) -> None:
+    """What cannot be verified is told, with how it can be, before anything runs again."""
+    (suite / "pytest.ini").write_text("[pytest]\naddopts = -p dear_plugin\n")
+    done = profile("--verify", "dear_plugin", "--", *PYTEST)
+    assert done.returncode == 2
+    said = " ".join(done.stderr.split())
+    assert "'-p dear_plugin' is not in the command, but in addopts" in said
+    assert "put it into the command" in said
+    assert "more runs" not in said
 
 
 def test_without_a_plugin_manager_the_report_says_so(profile: Profile, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from textwrap import dedent
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_fixtures_that_run_unasked_are_saved_with_their_plugin(
     """Leaving a plugin out is predicted to save what its autouse fixtures take, and says so."""
     files = {"test_a.py": TESTS.format(more="")}
     found = advice_on(profiled, "unasked_plugin", monkeypatch, tmp_path, files)
-    assert found.remedy == "-p no:unasked_plugin"
+    assert found.remedy == "leave out -p unasked_plugin"
     assert found.saving_ns is not None
     assert found.saving_ns > 600_000_000  # the import, and ten times what the fixture sleeps
     assert "fixtures" in found.finding
@@ -88,7 +89,7 @@ def test_a_fixture_that_is_overridden_is_not_needed(profiled, monkeypatch, tmp_p
         "test_a.py": TESTS.format(more=", wanted"),
     }
     found = advice_on(profiled, "overridden_plugin", monkeypatch, tmp_path, files)
-    assert found.remedy == "-p no:overridden_plugin"
+    assert found.remedy == "leave out -p overridden_plugin"
 
 
 def test_a_plugin_that_makes_the_tests_is_to_be_kept(profiled, monkeypatch, tmp_path) -> None:
@@ -128,3 +129,160 @@ def test_methods_of_fixtures_are_theirs_again(profiled, monkeypatch, tmp_path) -
     profiled(files, "-p", "left_plugin")
     fixturedef = sys.__dict__.pop("left_by_profile")
     assert {"execute", "finish"}.isdisjoint(vars(fixturedef))
+
+
+@pytest.fixture
+def installed(monkeypatch, tmp_path):
+    """Return `files(module, text)`: a distribution with a plugin of the same name, as pip leaves it."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def files(module: str, text: str, *, requires: str = "") -> dict[str, str]:
+        metadata = f"Metadata-Version: 2.1\nName: {module}\nVersion: 1\n"
+        metadata += f"Requires-Dist: {requires}\n" if requires else ""
+        info = f"{module}-1.dist-info"
+        return {
+            f"{module}.py": "import time\ntime.sleep(0.2)\n" + text,
+            f"{info}/METADATA": metadata,
+            f"{info}/entry_points.txt": f"[pytest11]\n{module} = {module}\n",
+            f"{info}/RECORD": f"{module}.py,,\n",
+        }
+
+    return files
+
+
+OPTIONS = """
+    CONSTANT = "--constant-option"
+    MANY = [("--one-of-many", "no help")]
+    def pytest_addoption(parser):
+        group = parser.getgroup("mine")
+        group.addoption("--own-option", "-Y", help="takes something")
+        group.addoption(CONSTANT, action="store_true")
+        for name, text in MANY:
+            group.addoption(name, help=text)
+        add_others(parser)
+    def add_others(parser):
+        parser.addini("own_mode", "a mode")
+        parser.addini("OWN_SETTINGS", "some")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "used", "why"),
+    [
+        ("opts_long", "--own-option=3", "--own-option is used"),
+        ("opts_short", "-Y3", "-Y is used"),
+        ("opts_constant", "--constant-option", "--constant-option is used"),
+        ("opts_of_many", "--one-of-many=1", "--one-of-many is used"),
+        ("opts_addopts", "addopts = --own-option 3", "--own-option is used"),
+        ("opts_key", "own_mode = auto", "own_mode is set"),
+        ("opts_overridden", "-o own_mode=auto", "own_mode is set"),
+        ("opts_required", "required_plugins = opts_required", "required_plugins has it"),
+        ("opts_nothing", "", None),
+        ("opts_other_key", "markers = own: no option", None),
+    ],
+)
+def test_a_plugin_whose_options_are_used_is_to_be_kept(
+    profiled, installed, name, used, why
+) -> None:
+    """Without it pytest would not know them, or do another thing: no saving is promised."""
+    words = used.split() if used.startswith("-") else []
+    files = installed(name, dedent(OPTIONS)) | {
+        "pytest.ini": "[pytest]\n" + ("" if words else used),
+        "test_a.py": "def test_a(): pass\n",
+    }
+    found = profiled(files, *words)
+    assert found.code == 0, found.out
+    advice = next(each for each in found.suite.advice if each.subject == name)
+    if why is None:
+        assert advice.remedy == f"-p no:{name}"
+        assert advice.saving_ns is not None
+        assert profiled(files, *words, "-p", f"no:{name}").code == 0
+    else:
+        assert (advice.remedy, advice.saving_ns) == (f"keep: {why}", None)
+
+
+def test_an_environment_variable_of_a_plugin_counts_as_its_option(
+    profiled, installed, monkeypatch
+) -> None:
+    """As with the key of the same name in the configuration file."""
+    monkeypatch.setenv("OWN_SETTINGS", "shop.settings")
+    files = installed("opts_env", dedent(OPTIONS)) | {"test_a.py": "def test_a(): pass\n"}
+    found = profiled(files)
+    advice = next(each for each in found.suite.advice if each.subject == "opts_env")
+    assert advice.remedy == "keep: OWN_SETTINGS is set"
+
+
+def test_a_plugin_that_another_requires_is_to_be_kept(profiled, installed) -> None:
+    """The other may fail without it, and ends the whole session then."""
+    files = {
+        **installed("lower_plugin", ""),
+        **installed("upper_plugin", "", requires="Lower.Plugin>=1"),
+        "test_a.py": "def test_a(): pass\n",
+    }
+    found = profiled(files)
+    remedies = {each.subject: each.remedy for each in found.suite.advice}
+    assert remedies["lower_plugin"] == "keep: upper_plugin needs it"
+    assert remedies["upper_plugin"] == "-p no:upper_plugin"
+    del sys.modules["lower_plugin"]
+    alone = profiled(files, "-p", "no:upper_plugin")
+    remedies = {each.subject: each.remedy for each in alone.suite.advice}
+    assert remedies["lower_plugin"] == "-p no:lower_plugin"
+
+
+@pytest.mark.parametrize("words", [["-p", "by_name_a"], ["-pby_name_a"]])
+def test_a_plugin_that_is_found_anyway_is_left_out_in_place_of_its_name(
+    profiled, installed, words
+) -> None:
+    """Leaving out its name only would change nothing, where an entry point has it as well."""
+    files = installed("by_name_a", "") | {"test_a.py": "def test_a(): pass\n"}
+    found = profiled(files, *words)
+    advice = next(each for each in found.suite.advice if each.subject == "by_name_a")
+    assert advice.remedy == "-p no:by_name_a in place of -p by_name_a"
+
+
+def test_a_name_in_the_configuration_counts_too(profiled, monkeypatch, tmp_path) -> None:
+    """The remedy is to take it out there: `-p no:` on the command line comes too late for imports."""
+    monkeypatch.syspath_prepend(tmp_path)
+    files = {
+        "by_name_b.py": PLUGIN,
+        "pytest.ini": "[pytest]\naddopts = -p by_name_b\n",
+        "test_a.py": TESTS.format(more=""),
+    }
+    found = profiled(files)
+    advice = next(each for each in found.suite.advice if each.subject == "by_name_b")
+    assert advice.remedy == "leave out -p by_name_b"
+    assert "imports not measured, hooks" in advice.finding  # it came before us
+    assert any("not measured: by_name_b" in note for note in found.suite.notes)
+
+
+TIMES = """
+    import time
+    def work(s):
+        end = time.process_time() + s
+        while time.process_time() < end: pass
+    def test_sleeps(): time.sleep(0.4)
+    def test_works(): work(0.3)
+    def test_third(): time.sleep(0.25)
+    def test_fourth(): time.sleep(0.2)
+    def test_short(): pass
+"""
+
+
+def test_long_tests_are_told_with_what_to_do(profiled) -> None:
+    """The longest three: one that waits may be made to wait less, one that works to run apart."""
+    found = profiled({"test_times.py": TIMES}, "-p", "no:hypothesispytest")
+    advice = {
+        each.subject.partition("::")[2]: each for each in found.suite.advice if each.kind == "test"
+    }
+    assert set(advice) == {"test_sleeps", "test_works", "test_third"}
+    assert advice["test_sleeps"].remedy == "see what it waits for"
+    assert advice["test_sleeps"].finding.startswith("waits ")
+    assert advice["test_works"].remedy == 'mark it slow, -m "not slow"'
+    assert advice["test_works"].saving_ns == found.test("::test_works")["self_ns"]
+    assert "test_times.py::test_sleeps: " in found.out
+
+
+def test_short_tests_need_nothing(profiled) -> None:
+    """Below a twentieth of the whole there is nothing to do."""
+    found = profiled({"test_short.py": "def test_a(): pass\n"})
+    assert not [each for each in found.suite.advice if each.kind == "test"]
