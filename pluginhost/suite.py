@@ -211,7 +211,8 @@ class SuiteAdvice(msgspec.Struct, frozen=True, kw_only=True):
 class SuiteReport(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about where the time of a test suite went.
 
-    `elapsed_ns` is what the user waited `until` then, `wall_ns` the same summed over all processes.
+    `elapsed_ns` is what the user waited `until` then, `wall_ns` the same summed over all processes,
+    `cpu_ns` the CPU time of all their threads; that of `parts` is without other threads than the first.
     `parts` has each `SuitePart` once; they add up to `wall_ns`. `memory` says which figure of memory
     the tests have: empty, `rss` or `exact`. `bytes_per_test` is what keeping one test takes, without
     its id. `ended` is `finished`, or what ended the session early.

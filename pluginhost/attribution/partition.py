@@ -61,6 +61,7 @@ class Partition:
         self.nodes: list[Node] = []
         self.recording_ns = 0
         self.processing_ns = 0
+        self.processing_cpu_ns = 0
         self.top_ns = 0
         """The inclusive time of all calls of the observed thread that nothing recorded surrounds."""
         self._capture = capture
@@ -158,6 +159,8 @@ class Partition:
         if call.plugin == "" and call.hook == MEASURING:
             if apart is None:
                 self.processing_ns += raw_ns
+                own_cpu_ns = (cpu_ns or 0) - self._child_cpu_ns[position]
+                self.processing_cpu_ns += min(raw_ns, max(0, own_cpu_ns))
             return
         taken_ns = min(raw_ns, round(self._recording_ns(position)))
         if cpu_ns is not None:

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 
 from pluginhost.costs import CostReport
-from pluginhost.figures import duration, short
+from pluginhost.figures import short
 from pluginhost.printable import printable
 from pluginhost.pytest_plugin.gate import Judgement
 from pluginhost.pytest_plugin.parts import OURS
-from pluginhost.rendering.suite import answer
+from pluginhost.rendering.suite import answer, whole
 from pluginhost.suite import SuiteReport
 
 _ROWS = 5
@@ -26,7 +26,7 @@ def markdown(costs: CostReport, suite: SuiteReport, judgement: Judgement | None 
 def _lines(costs: CostReport, suite: SuiteReport, judgement: Judgement | None) -> Iterator[str]:
     yield "### Where the tests' time went"
     yield ""
-    yield f"**{answer(suite)}**, of {duration(suite.busy_ns)} for {suite.test_count:,} tests."
+    yield f"**{answer(suite)}**, {whole(suite)}."
     yield ""
     if judgement is not None:
         yield from _judged(judgement)
@@ -40,8 +40,11 @@ def _lines(costs: CostReport, suite: SuiteReport, judgement: Judgement | None) -
         yield f"| {kind} | {escaped(name)} | {short(ns)} | {share:.1f} |"
     if suite.advice:
         yield ""
+    whose = " of all processes" if suite.workers else ""
     for each in suite.advice[:_ROWS]:
-        saving = "" if each.saving_ns is None else f" (saves {short(each.saving_ns)}, predicted)"
+        saving = (
+            "" if each.saving_ns is None else f" (saves {short(each.saving_ns)}{whose}, predicted)"
+        )
         yield f"- {escaped(each.subject)}: {escaped(each.finding)} -> {escaped(each.remedy)}{saving}"
     yield ""
 

@@ -112,7 +112,8 @@ class Parts:
             if node.self_cpu_ns is not None:
                 cpu_ns[part] += node.self_cpu_ns
         measuring = self._costs.measuring
-        cpu_ns[SuitePart.MEASURING] += measuring.processing_ns + measuring.recording_ns
+        cpu_ns[SuitePart.MEASURING] += measuring.recording_ns
+        cpu_ns[SuitePart.MEASURING] += sum(part.processing_cpu_ns for part in self._parted.parts)
         self_ns[SuitePart.MEASURING] += measuring.total_ns
         self_ns[SuitePart.STARTUP] += sum(map(self.startup_ns, range(len(self._captures))))
         whole_ns = self._costs.wall_ns

@@ -119,7 +119,7 @@ def _all(costs: CostReport, suite: SuiteReport, worked_ns: int | None) -> Iterat
 
 def _head(suite: SuiteReport) -> Iterator[Line]:
     yield from paragraph(answer(suite), "title")
-    yield from paragraph(_whole(suite), "dim")
+    yield from paragraph(whole(suite), "dim")
 
 
 def _missing(incomplete: Sequence[str]) -> Iterator[Line]:
@@ -134,7 +134,7 @@ def _table(rows: Sequence[_Row], suite: SuiteReport) -> Iterator[Line]:
         yield _cells(row, suite.busy_ns)
 
 
-def _whole(suite: SuiteReport) -> str:
+def whole(suite: SuiteReport) -> str:
     """Return what the shares are of."""
     text = f"of {duration(suite.wall_ns)} {_UNTIL[suite.until]}"
     if suite.workers:

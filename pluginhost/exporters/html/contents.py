@@ -240,7 +240,7 @@ def _of_suite(report: Report, costs: CostReport, suite: SuiteReport) -> Document
         report,
         title=" ".join(costs.command) or report.name,
         subtitle="where the suite's time goes",
-        answer=(f"{_shares(suite)}.", f"Of {duration(suite.busy_ns)}, {_tests_said(suite)}."),
+        answer=(f"{_shares(suite)}.", f"Of {_whole(suite)}, {_tests_said(suite)}."),
         findings=tuple(
             Finding(text=f"{a.subject}: {a.finding}", remedy=a.remedy)
             for a in suite.advice[:_FINDINGS]
@@ -268,6 +268,16 @@ def _shares(suite: SuiteReport) -> str:
     shares = apportioned([max(0, ns) for _, ns in parts], 100)
     said = sorted(zip(shares, parts, strict=True), key=lambda pair: -pair[0])
     return ", ".join(f"{share} % {part}" for share, (part, _) in said if share)
+
+
+def _whole(suite: SuiteReport) -> str:
+    """Return what shares are of, and what they are not of."""
+    text = duration(suite.busy_ns)
+    if suite.waiting_ns:
+        text += (
+            f" without {duration(suite.waiting_ns)} that the first process only waited for others"
+        )
+    return text
 
 
 def _tests_said(suite: SuiteReport) -> str:

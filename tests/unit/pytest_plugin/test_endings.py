@@ -257,3 +257,20 @@ def test_what_is_withdrawn_is_not_called() -> None:
     second._call()
     assert len(called) == 1
     first.withdraw()
+
+
+def test_cpu_time_is_that_of_the_whole_process(tmp_path) -> None:
+    """It begins with the process, as wall time does: what came before the first conftest is in it."""
+    files = {
+        "conftest.py": """
+            import pathlib, time
+            pathlib.Path("used").write_text(str(time.process_time_ns()))
+        """,
+        "test_a.py": PASSES,
+    }
+    found = launched(tmp_path, files)
+    suite = found.suite
+    assert suite.cpu_ns > int((tmp_path / "used").read_text())
+    assert suite.part(SuitePart.STARTUP).cpu_ns
+    parts_ns = sum(each.cpu_ns or 0 for each in suite.parts)
+    assert 0.9 * suite.cpu_ns < parts_ns <= suite.cpu_ns

@@ -15,14 +15,17 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from pluginhost.calltree import EventKind
+from pluginhost.calltree import MEASURING, EventKind
 from pluginhost.capture import CallRecord, Capture, SeenManager, SeenPlugin, SiteRecord
 from pluginhost.costs import CostReport
+from pluginhost.exporters.html.contents import document_of
 from pluginhost.histogram import DurationHistogram
 from pluginhost.pytest_plugin.asking import FILES, FLAGS, VALUES, ini_of
 from pluginhost.pytest_plugin.earlier import Imported, tree_of, with_earlier
+from pluginhost.pytest_plugin.markdown import markdown
 from pluginhost.pytest_plugin.process_start import is_worker
 from pluginhost.pytest_plugin.profile import NAME
+from pluginhost.pytest_plugin.recorded import report_of
 from pluginhost.pytest_plugin.sections import COLLECTING, SETTING_UP
 from pluginhost.pytest_plugin.suite_capture import FixtureSeen, SuiteCapture
 from pluginhost.pytest_plugin.suite_report import reports_of
@@ -273,6 +276,17 @@ def test_cpu_time_counts_from_the_start_of_the_process(
     assert suite.part(SuitePart.STARTUP).cpu_ns == earlier_ns
 
 
+def test_measuring_may_wait_as_well() -> None:
+    """Its CPU time is what it took on the CPU, not how long it took."""
+    captured = captured_with("", wall_ns=1000, cpu_ns=300)
+    adding_up = CallRecord(-1, EventKind.HOOK_CALL, "", MEASURING, 1, 900, 200)
+    capture = msgspec.structs.replace(captured.capture, calls=(*captured.capture.calls, adding_up))
+    _, suite = suite_of([msgspec.structs.replace(captured, capture=capture)])
+    part = suite.part(SuitePart.MEASURING)
+    assert (part.self_ns, part.cpu_ns) == (900, 200)
+    assert suite.part(SuitePart.UNATTRIBUTED).cpu_ns == 100
+
+
 def test_without_a_cpu_clock_no_part_has_cpu_time() -> None:
     """That of the process before it was recorded is no exception."""
     captured = captured_with("", wall_ns=100, started_ns=0, earlier_cpu_ns=50)
@@ -337,6 +351,8 @@ def test_waiting_for_workers_is_no_part_of_the_answer() -> None:
     assert "1.00 us for you; the first only waited for 900 ns: not counted)" in text
     quiet = suite_text(costs, suite, verbosity=-1)
     assert quiet.startswith("1.00 us for you; of 1.00 us in 3 processes: ")
+    assert "the first only waited for 900 ns" in markdown(costs, suite)
+    assert "without 900 ns that the first" in " ".join(document_of(report_of(costs, suite)).answer)
 
 
 def test_a_worker_that_is_not_heard_of_is_missing() -> None:
