@@ -387,7 +387,8 @@ def test_each_worker_needs_a_session_fixture_of_its_own(workers: int, saved: int
         call = CallRecord(-1, EventKind.SECTION, "", SETTING_UP + KEY, share, 1000 * share)
         worker = captured_with(f"gw{number}", wall_ns=2000 * share)
         capture = msgspec.structs.replace(worker.capture, calls=(call,), sites=(site,))
-        fixture = FixtureSeen(KEY, "slow", "function", "/here/conftest.py", "conftest", "")
+        place = ("/here/conftest.py", "conftest", "")
+        fixture = FixtureSeen(KEY, "slow", "function", *place, widest="session")
         replaced = {"capture": capture, "fixtures": (fixture,), "ids": ("a::b",), "outcomes": b"\0"}
         replaced["columns"] = {"self_ns": array("q", [1]).tobytes()}
         captured.append(
