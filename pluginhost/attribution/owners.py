@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -37,7 +38,7 @@ class Owners:
 
     The application is the package of the manager's class and that of its first hook specification,
     with everything of the same distributions. Objects that an installed plugin registers beside
-    itself are parts of it.
+    itself are parts of it. Conftest files are known by their paths, for many may have one module name.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Owners:
         self.units: dict[str, Unit] = {}
         self._of_plugin: dict[str, str | None] = {}
         self._of_import: dict[str, str | None] = {}
+        self._conftests: defaultdict[str, set[str]] = defaultdict(set)
         self._of_package: dict[str, str] = {}
         self._of_distribution: dict[tuple[str, str], str] = {}
         for manager in managers:
@@ -64,7 +66,9 @@ class Owners:
         """Return the unit of a plugin, or of a fixture's module, by its name in the records."""
         if name.startswith(FIXTURE) and name not in self._of_plugin:
             module = name.removeprefix(FIXTURE)
+            conftests = self._conftests.get(module, ())
             unit = self._of_import.get(module) or self._of_package.get(_top(module))
+            unit = next(iter(conftests)) if len(conftests) == 1 else unit
             self._of_plugin[name] = unit
             if unit is not None:
                 known = self.units[unit]
@@ -90,7 +94,8 @@ class Owners:
 
     def modules_of_others(self, unit: str) -> set[str]:
         """Return the modules that are plugins of other units."""
-        return {name for name, other in self._of_import.items() if other not in (None, unit)}
+        found = {name for name, other in self._of_import.items() if other not in (None, unit)}
+        return found | {name for name, units in self._conftests.items() if units - {unit}}
 
     def is_own(self, module: str) -> bool:
         """Whether a module is the application's."""
@@ -136,18 +141,25 @@ class Owners:
         unit = None if kind is PluginKind.BUILT_IN else name
         for part in parts:
             self._of_plugin[part.name] = unit
-            for key in (part.module, part.file):
+            keys: tuple[str | None, ...] = part.module, part.file
+            if kind is PluginKind.CONFTEST:
+                self._conftests[part.module].add(name)
+                if Path(part.registered_name).name == _CONFTEST:  # imported by its path
+                    keys = (part.file, part.registered_name)
+            for key in keys:
                 if key is not None and (part.is_module or part.distribution is not None):
                     self._of_import.setdefault(key, unit)
         if kind is PluginKind.INSTALLED:
             for package in self._installed.packages_with(_top(head.module)):
                 self._of_package.setdefault(package, name)
         for part in parts:
+            if part.module.rpartition(".")[2] == _CONFTEST_MODULE:  # several may have that name
+                continue
             if unit is not None and _top(part.module) not in sys.stdlib_module_names:
                 self._of_import.setdefault(part.module, unit)
 
     def _kind(self, plugin: SeenPlugin) -> PluginKind:
-        if plugin.is_module and Path(plugin.file or "").name == "conftest.py":
+        if plugin.is_module and Path(plugin.file or "").name == _CONFTEST:
             return PluginKind.CONFTEST
         if self.is_own(plugin.module):
             return PluginKind.BUILT_IN
@@ -176,6 +188,7 @@ class Owners:
         return plugin.name
 
 
+_CONFTEST, _CONFTEST_MODULE = "conftest.py", "conftest"
 _NOBODYS = frozenset({"", "__main__", "pluggy", "builtins"})
 
 

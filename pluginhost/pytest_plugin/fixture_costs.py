@@ -108,10 +108,12 @@ def _owner(seen: FixtureSeen, parted: Parted) -> str | None:
     """Return the plugin that defines a fixture, by the name of its row; None: tests, or pytest."""
     if seen.own:
         return None
-    for manager in parted.managers:
-        for plugin in manager.plugins:
-            if plugin.file == seen.file or (plugin.module == seen.module and seen.module):
-                return parted.owners.of_plugin(plugin.name)
+    plugins = [plugin for manager in parted.managers for plugin in manager.plugins]
+    in_file = [plugin for plugin in plugins if plugin.file == seen.file]
+    in_module = [plugin for plugin in plugins if seen.module and plugin.module == seen.module]
+    owners = [parted.owners.of_plugin(plugin.name) for plugin in in_file or in_module]
+    if owners:
+        return owners[0] if in_file or len(set(owners)) == 1 else None
     found = parted.installed.of_module(seen.module)
     if found is None:
         return None

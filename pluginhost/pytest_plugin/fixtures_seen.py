@@ -65,7 +65,7 @@ class FixturesSeen:
         written = _as_written(fixturedef.argname, function)
         if written is not None:  # pytest calls it for them, but it is of the tests
             name, file, module, line = printable(written, 200), base.partition("::")[0], "", 0
-        key = f"{name} [{scope}] {base if written is not None else file}"
+        key = f"{name} [{scope}] {base if code is None or written is not None else file}"
         key = printable(f"{key}:{line}" if line else key, 400)
         self._seen[fixturedef] = FixtureSeen(
             key,

@@ -146,3 +146,19 @@ def test_pytest_is_left_as_it_was_found() -> None:
     assert vars(FixtureDef)["execute"].__qualname__ == before["execute"].__qualname__
     source.stop()
     assert dict(vars(FixtureDef)) == before
+
+
+def test_conftest_files_of_one_module_name_have_their_own_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is known by its path, also where pytest imports all of them as `conftest`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    (tmp_path / "nested").mkdir()
+    (tmp_path / "conftest.py").write_text("", encoding="utf-8")
+    (tmp_path / "nested/conftest.py").write_text("import time\ntime.sleep(0.1)\n", encoding="utf-8")
+    (tmp_path / "nested/test_a.py").write_text("def test_a(): pass\n", encoding="utf-8")
+    plan = plan_of([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"])
+    report = costs(plan, observed(plan))
+    assert _row(report, "nested/conftest.py").import_ns >= 100_000_000
+    assert _row(report, "conftest.py").import_ns < _row(report, "nested/conftest.py").import_ns

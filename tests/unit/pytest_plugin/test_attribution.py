@@ -364,3 +364,35 @@ def test_pytests_own_fixtures_are_told_apart(profiled) -> None:
     row = next(row for row in found.suite.fixtures if "setup_module" in row.name)
     assert not row.own
     assert row.setup_ns >= 20 * MS
+
+
+NESTED = {
+    "slowlib.py": "import time\ntime.sleep(0.06)\n",
+    "conftest.py": """
+        import pytest
+        @pytest.fixture
+        def auto(): pass
+    """,
+    "nested/conftest.py": """
+        import slowlib
+        class Registered: pass
+        def pytest_runtest_teardown(item): pass
+        def pytest_collection(session): session.config.pluginmanager.register(Registered())
+    """,
+    "nested/deep/conftest.py": "import time\ntime.sleep(0.03)\n",
+    "nested/deep/test_d.py": "def test_d(auto): pass\n",
+    "test_a.py": "def test_a(auto): pass\n",
+}
+
+
+@pytest.mark.parametrize("mode", ["prepend", "importlib"])
+def test_conftest_files_of_one_module_name_are_told_apart(profiled, monkeypatch, mode) -> None:
+    """Each has its own fixtures, imports and hooks, however pytest imports it."""
+    monkeypatch.syspath_prepend(".")
+    found = profiled(NESTED, f"--import-mode={mode}")
+    assert (found.fixture("auto").owner, found.fixture("auto").defined_in) == ("conftest.py",) * 2
+    rows = {row.name: row for row in found.report.costs.plugins if row.name.endswith("conftest.py")}
+    assert rows["nested/conftest.py"].import_ns >= 60 * MS
+    assert rows["nested/deep/conftest.py"].import_ns >= 30 * MS
+    assert rows["conftest.py"].import_ns < rows["nested/deep/conftest.py"].import_ns
+    assert [name for name, row in rows.items() if row.hooks_self_ns] == ["nested/conftest.py"]
