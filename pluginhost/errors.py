@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pluginhost.printable import printable
+from pluginhost.printable import in_a_line, printable
 
 
 class PluginHostError(Exception):
@@ -36,7 +36,7 @@ class PluginHostError(Exception):
             parts.append(f"plugin {printable(self.plugin_id, 80)!r}: ")
         if self.hook is not None:
             parts.append(f"{printable(self.hook, 80)}: ")
-        parts.append(printable(self.message, 2000))
+        parts.append(in_a_line(self.message, 2000))
         if self.remedy:
             parts.append(f" - {printable(self.remedy, 2000)}")
         return "".join(parts)
@@ -46,7 +46,7 @@ def named(error: BaseException) -> str:
     """Return what went wrong in a line: what is ours says so itself, all else with its kind."""
     if isinstance(error, PluginHostError):
         return printable(error, 500)
-    return f"{type(error).__name__}: {printable(error, 300)}"
+    return f"{type(error).__name__}: {in_a_line(error, 300)}"
 
 
 class DiscoveryError(PluginHostError):

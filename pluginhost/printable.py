@@ -21,6 +21,13 @@ def printable(text: object, limit: int = 200) -> str:
     return raw if len(raw) <= limit else raw[: limit - 1] + ELLIPSIS
 
 
+def in_a_line(text: object, limit: int = 200) -> str:
+    """Return text of several lines as `printable` does, but with "; " between the lines."""
+    raw = text if isinstance(text, str) else _text_of(text)
+    lines = (line.strip() for line in raw[: 4 * limit].split("\n"))
+    return printable("; ".join(filter(None, lines)), limit)
+
+
 def _text_of(value: object) -> str:
     try:
         return str(value)

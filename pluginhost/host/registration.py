@@ -12,7 +12,7 @@ import pluggy
 
 from pluginhost.errors import PluginLoadError
 from pluginhost.hookspecs import Host, Task
-from pluginhost.printable import printable
+from pluginhost.printable import in_a_line, printable
 
 
 def register(manager: pluggy.PluginManager, plugin: object, plugin_id: str) -> None:
@@ -33,7 +33,7 @@ def register(manager: pluggy.PluginManager, plugin: object, plugin_id: str) -> N
     except pluggy.PluginValidationError as error:
         unregister(manager, plugin_id)
         raise PluginLoadError(
-            f"a hook does not fit its specification: {printable(error, 1000)}",
+            f"a hook does not fit its specification: {in_a_line(error, 1000)}",
             plugin_id=plugin_id,
             remedy="name only arguments that the hook's specification has",
         ) from error

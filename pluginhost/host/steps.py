@@ -31,7 +31,7 @@ from pluginhost.host.sources.importing import forget
 from pluginhost.host.surroundings import Surroundings, changes, surroundings
 from pluginhost.host.survivors import Witness
 from pluginhost.host.takings import Takings
-from pluginhost.printable import printable
+from pluginhost.printable import in_a_line, printable
 from pluginhost.report import PluginInfo, PluginState
 
 
@@ -303,7 +303,7 @@ def as_load_error(plugin_id: str, cause: BaseException) -> PluginHostError:
 
 def described(error: BaseException) -> str:
     """Return the type and the words of what a plugin raised, whatever its `__str__` does."""
-    return f"{type(error).__name__}: {printable(error, 1000)}"
+    return f"{type(error).__name__}: {in_a_line(error, 1000)}"
 
 
 def _import_remedy(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from time import thread_time_ns
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from pluginhost.errors import DuplicatePluginError, PluginNotFoundError
 from pluginhost.host.host import PluginHost
 from pluginhost.observation import Observation, observe
 
@@ -39,11 +40,20 @@ class TestedHost:
         return self.host.execute(plugin_id, payload)
 
     def counts(self, plugin_id: str) -> Counts:
-        """Return what was counted of a plugin until now: exact, on any machine."""
+        """Return what was counted of a plugin until now: exact, on any machine.
+
+        `PluginNotFoundError` is raised for one that was never there.
+        """
         profiler = self.observation.profiler
         assert profiler is not None
         report = profiler.report()
         mine = [row for row in report.plugins if row.plugin_id == plugin_id]
+        if not mine and plugin_id not in self.host.plugins:
+            raise PluginNotFoundError(
+                "there is no such plugin under test",
+                plugin_id=plugin_id,
+                remedy=f"there are {', '.join(map(repr, sorted(self.host.plugins))) or 'none'}",
+            )
         hooks = {
             row.hook: row.call_count
             for row in report.hooks
@@ -67,12 +77,17 @@ class TestedHosts:
     def __call__(self, *plugins: Any, **options: Any) -> TestedHost:
         """Return a host with `plugins` loaded: classes, or sources as `PluginHost` takes them.
 
-        `options` are those of `PluginHost`. A plugin that does not load raises, with the reason.
+        `options` are those of `PluginHost`. A plugin that does not load raises, with the reason, and
+        so does a second one with the id of another.
         """
         sources = [self._source(plugin) for plugin in plugins]
         host = self._stack.enter_context(PluginHost("test", sources=sources, **options))
         observation = self._stack.enter_context(observe(host))
         host.discover()
+        for info in host.rejected:
+            raise DuplicatePluginError(
+                info.error or "it is there twice", plugin_id=info.id, remedy=info.remedy
+            )
         for plugin_id in list(host.plugins):
             host.load(plugin_id)
         return TestedHost(host, observation)

@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 from hypothesis import given, strategies as st
 
-from pluginhost.printable import ELLIPSIS, fitted, printable, width_of
+from pluginhost.printable import ELLIPSIS, fitted, in_a_line, printable, width_of
 
 _ANY_TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates too
 
@@ -131,3 +131,17 @@ def test_fitted_text_takes_exactly_its_columns(raw: str, width: int) -> None:
 def test_text_is_cut_or_padded_to_fit(text: str, width: int, cell: str) -> None:
     """A cut cell ends in an ellipsis; padding comes last."""
     assert fitted(text, width) == cell
+
+
+@given(_ANY_TEXT, st.integers(1, 300))
+def test_text_of_several_lines_is_one_printable_line(text: str, limit: int) -> None:
+    """Whatever it is, it is safe, within the limit, and has no escaped line ends of its own."""
+    shown = in_a_line(text, limit)
+    assert shown.isprintable()
+    assert len(shown) <= limit
+    assert "\\n" in text or "\\n" not in shown
+
+
+def test_lines_are_set_apart() -> None:
+    """Empty lines and indentation go, the words stay."""
+    assert in_a_line("one\n\n  two: \r\n") == "one; two:"

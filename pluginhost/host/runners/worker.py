@@ -54,7 +54,7 @@ from pluginhost.host.runners.frames import (
 )
 from pluginhost.host.sources.importing import import_file, import_installed, plugin_object
 from pluginhost.host.sources.trusted import Reader, read_trusted
-from pluginhost.printable import printable
+from pluginhost.printable import in_a_line, printable
 
 WHERE_SIGNAL = signal.SIGUSR1
 """Makes a worker write the stacks of its threads into its log, whatever it is doing."""
@@ -308,7 +308,7 @@ def _raised(error: BaseException, used: Used | None) -> Raised:
     if kind.__module__ not in ("builtins", "__main__"):
         name = f"{kind.__module__}.{name}"
     ours: Mapping[str, Any] = {}
-    message = printable(error, _MAX_MESSAGE)
+    message = in_a_line(error, _MAX_MESSAGE)
     if isinstance(error, PluginHostError):
         message = printable(error.message, _MAX_MESSAGE)
         ours = {"ours": True, "hook": error.hook, "remedy": error.remedy}

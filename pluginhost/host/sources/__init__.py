@@ -18,7 +18,7 @@ from pluginhost.errors import (
     PluginLoadError,
 )
 from pluginhost.host.manifest import Limits, PluginEntry
-from pluginhost.printable import printable
+from pluginhost.printable import in_a_line
 from pluginhost.report import PluginInfo, PluginState
 
 _VALID_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -122,7 +122,7 @@ def failed_candidate(
     """Return a candidate that stands for something broken, with the reason."""
     own = error if isinstance(error, PluginHostError) else None
     if own is None:
-        message = f"{type(error).__name__}: {printable(error, 1000)}"
+        message = f"{type(error).__name__}: {in_a_line(error, 1000)}"
         own = PluginLoadError(message, remedy=remedy)
         own.__cause__ = error
     own.plugin_id = plugin_id
