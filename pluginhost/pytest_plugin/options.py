@@ -27,12 +27,17 @@ def pytest_addoption(parser: "pytest.Parser", pluginmanager: "pytest.PytestPlugi
         parser.addini(key, f"see --plugin-profile-{name}", "bool", False)
     parser.addini("plugin_profile", "see --plugin-profile", "bool", False)
     config: Any = pluginmanager.get_plugin("pytestconfig")
+    try:
+        asked = config.getini("plugin_profile")
+    except (TypeError, ValueError, pytest.UsageError) as error:
+        text = f"plugin_profile: {error}: true and false are allowed"
+        raise pytest.UsageError(text) from None
     words = [*os.environ.get("PYTEST_ADDOPTS", "").split(), *config.getini("addopts")]
     words += map(str, config.invocation_params.args)
     # Options are dear to add, compared with all else that a run without us should pay for.
     if (
         any("-plugin-profile" in word or word in ("-h", "--help") for word in words)
-        or config.getini("plugin_profile")
+        or asked
         or "plugin_profile" in vars(config.option)
         or "_ARGCOMPLETE" in os.environ
     ):

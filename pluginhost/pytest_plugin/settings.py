@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pluginhost.pytest_plugin.asking import FILES, FLAGS, VALUES, ini_of, is_wanted, words_of
+from pluginhost.pytest_plugin.asking import FILES, FLAGS, ON, VALUES, ini_of, is_wanted, words_of
 
 
 class Settings:
@@ -48,16 +49,38 @@ class Settings:
     def check(self) -> None:
         """Raise a usage error for what cannot work, before any test has run."""
         self.fail_over()
+        for name in FLAGS:
+            self.flag(name)
         for name in ("json", "html", "speedscope", "markdown", "save"):
             file = self.file(name)
-            if file is not None and (file.is_dir() or not file.parent.is_dir()):
-                raise pytest.UsageError(
-                    f"--plugin-profile-{name}: {file} cannot be written: choose a file in a"
-                    " folder that exists"
-                )
-        memory = self.value("memory")
-        if memory and memory not in ("rss", "exact"):
-            raise pytest.UsageError(f"plugin_profile_memory: {memory!r} is neither rss nor exact")
+            if file is not None:
+                self._check_file(name, file)
+        for name, (_, choices, _) in VALUES.items():
+            value = self.value(name)
+            if value and choices and value not in choices:
+                allowed = " or ".join(choices)
+                raise pytest.UsageError(f"{self._source(name)}: {value!r} is not {allowed}")
+
+    def _check_file(self, name: str, file: Path) -> None:
+        problem = None
+        if file.is_dir():
+            problem = "is a folder: name a file in it"
+        elif not file.parent.is_dir():
+            problem = "cannot be written: choose a file in a folder that exists"
+        elif file.exists() and not self._may_be_replaced(name, file):
+            problem = "is there, and is no profile: choose another file, it would be lost"
+        if problem is not None:
+            raise pytest.UsageError(f"{self._source(name)}: {file} {problem}")
+
+    def _may_be_replaced(self, name: str, file: Path) -> bool:
+        if file.suffix == ".py" or file in self._tests():
+            return False
+        return name == "markdown" or _is_ours(name, file)
+
+    def _tests(self) -> set[Path]:
+        """Return the files whose tests are asked for."""
+        words = (str(word).partition("::")[0] for word in getattr(self._config, "args", ()))
+        return {Path(self._config.invocation_params.dir, word) for word in words}
 
     def file(self, name: str) -> Path | None:
         """Return a file that is to be written or read, None without one."""
@@ -66,16 +89,12 @@ class Settings:
 
     def value(self, name: str) -> str | None:
         """Return what an option is set to, None if it is not."""
-        found = getattr(self._config.option, ini_of(name), None) or self._config.getini(
-            ini_of(name)
-        )
+        found = getattr(self._config.option, ini_of(name), None) or self._key(name)
         return str(found) if found else None
 
     def flag(self, name: str) -> bool:
         """Whether an option is set that has no value."""
-        return bool(
-            getattr(self._config.option, ini_of(name), False) or self._config.getini(ini_of(name))
-        )
+        return bool(getattr(self._config.option, ini_of(name), False) or self._key(name))
 
     def fail_over(self) -> float | None:
         """Return by how much more time something may take (0.1: a tenth), None if by any."""
@@ -83,14 +102,19 @@ class Settings:
         if text is None:
             return None
         number = text.strip().removesuffix("%")
+        bare = number == text.strip()
         try:
-            share = float(number) / (100 if text.strip().endswith("%") else 1)
+            share = float(number) / (1 if bare else 100)
         except ValueError:
             share = -1.0
-        if not 0.01 <= share <= 100:
+        source = self._source("fail-over")
+        if bare and 1 <= share < math.inf:
             raise pytest.UsageError(
-                f"--plugin-profile-fail-over: {text!r} is no share of 1% or more, such as 10%"
+                f"{source}: {text!r} would be {share:.0%}: say what you mean with its sign, such as"
+                f" {share:g}%"
             )
+        if not 0.01 <= share <= 100:
+            raise pytest.UsageError(f"{source}: {text!r} is no share of 1% or more, such as 10%")
         return share
 
     def _early(self, name: str) -> Any:
@@ -102,8 +126,43 @@ class Settings:
                 found = following if name in VALUES else True
             elif word.startswith(f"{option}="):
                 found = word.partition("=")[2]
-        return found or self._config.getini(ini_of(name))
+        return found or self._key(name)
+
+    def _key(self, name: str) -> Any:
+        """Return what the configuration file says."""
+        try:
+            return self._config.getini(ini_of(name))
+        except (TypeError, ValueError, pytest.UsageError) as error:
+            allowed = ": true and false are allowed" if name in FLAGS else ""
+            raise pytest.UsageError(f"{ini_of(name)}: {error}{allowed}") from None
+
+    def _source(self, name: str) -> str:
+        """Return what an option's value is from: itself, or the key of the configuration file."""
+        given = getattr(self._config.option, ini_of(name), None)
+        return f"{ON}-{name}" if given else ini_of(name)
 
     def _words(self) -> list[tuple[str, str]]:
         words = words_of(self._config)
         return list(zip(words, [*words[1:], ""], strict=True))
+
+
+def _is_ours(name: str, file: Path) -> bool:
+    """Whether a file is a profile, as far as its start tells; or empty, a pipe or a device."""
+    if not file.is_file():
+        return True
+    try:
+        with file.open("rb") as opened:
+            begins = opened.read(_BEGINNING)
+    except OSError:  # it may still be written to
+        return True
+    return not begins.strip() or _OURS[name] in begins
+
+
+_BEGINNING = 65_536
+_OURS = {
+    "json": b'"schema_version"',
+    "save": b'"schema_version"',
+    "html": b'<script type="application/json" id="report">',
+    "speedscope": b"speedscope.app",
+}
+"""What is at the beginning of the files that are written."""
