@@ -41,9 +41,9 @@ def apportioned(amounts: Sequence[int], whole: int) -> list[int]:
     return [part + (i in largest) for i, (part, _) in enumerate(parts)]
 
 
-def of(number: int, what: str) -> str:
-    """Return a number of things, with the plural where there is one."""
-    return f"{count(number)} {what}" if number == 1 else f"{count(number)} {what}s"
+def of(number: int, what: str, several: str = "") -> str:
+    """Return a number of things, with the plural where there is one: `several`, or with an s."""
+    return f"{count(number)} {what if number == 1 else several or what + 's'}"
 
 
 def size(size_bytes: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 
@@ -138,20 +138,21 @@ class Owners:
             head.named,
             head.found,
         )
-        unit = None if kind is PluginKind.BUILT_IN else name
-        for part in parts:
-            self._of_plugin[part.name] = unit
-            keys: tuple[str | None, ...] = part.module, part.file
-            if kind is PluginKind.CONFTEST:
-                self._conftests[part.module].add(name)
-                if Path(part.registered_name).name == _CONFTEST:  # imported by its path
-                    keys = (part.file, part.registered_name)
-            for key in keys:
-                if key is not None and (part.is_module or part.distribution is not None):
-                    self._of_import.setdefault(key, unit)
         if kind is PluginKind.INSTALLED:
             for package in self._installed.packages_with(_top(head.module)):
                 self._of_package.setdefault(package, name)
+        self._claim(parts, kind, name)
+
+    def _claim(self, parts: Sequence[SeenPlugin], kind: PluginKind, name: str) -> None:
+        """Keep which records are those of the parts of a unit."""
+        unit = None if kind is PluginKind.BUILT_IN else name
+        for part in parts:
+            self._of_plugin[part.name] = unit
+            if kind is PluginKind.CONFTEST:
+                self._conftests[part.module].add(name)
+            if part.is_module or part.distribution is not None:
+                for key in _imported_as(part, kind):
+                    self._of_import.setdefault(key, unit)
         for part in parts:
             if part.module.rpartition(".")[2] == _CONFTEST_MODULE:  # several may have that name
                 continue
@@ -190,6 +191,16 @@ class Owners:
 
 _CONFTEST, _CONFTEST_MODULE = "conftest.py", "conftest"
 _NOBODYS = frozenset({"", "__main__", "pluggy", "builtins"})
+
+
+def _imported_as(plugin: SeenPlugin, kind: PluginKind) -> Iterator[str]:
+    """Yield the names of imports that are those of a plugin."""
+    if kind is not PluginKind.CONFTEST or Path(plugin.registered_name).name != _CONFTEST:
+        yield plugin.module
+    else:
+        yield plugin.registered_name  # pytest imports it by its path
+    if plugin.file is not None:
+        yield plugin.file
 
 
 def _top(module: str) -> str:

@@ -6,6 +6,7 @@ from pluginhost.comparison.budgets import DEFAULT_BUDGETS, Budget, budget_of
 from pluginhost.comparison.gate import Gate, GateRow, GateVerdict, judge
 from pluginhost.comparison.gate_text import gate_lines, gate_markdown, gate_summary, gate_text
 from pluginhost.comparison.judging import MIN_EXECUTIONS, compare, holm, ratio_interval
+from pluginhost.comparison.movements import Movement, cpu_times, movements, stretch
 from pluginhost.comparison.records import (
     Comparison,
     CostChange,
@@ -26,17 +27,21 @@ __all__ = [
     "Gate",
     "GateRow",
     "GateVerdict",
+    "Movement",
     "PluginChange",
     "Run",
     "Timing",
     "Verdict",
     "budget_of",
     "compare",
+    "cpu_times",
     "gate_lines",
     "gate_markdown",
     "gate_summary",
     "gate_text",
     "holm",
     "judge",
+    "movements",
     "ratio_interval",
+    "stretch",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ from pluginhost.suite import FixtureCost, SuiteReport
 class SuiteRow(NamedTuple):
     """A fixture or a file: by which name it is known in a comparison, its times, and their sum.
 
-    `name` ends in what the times are of, after a colon.
+    `name` ends in what the times are of, after a colon. `cpu_ns` is None where it is not known; of a
+    file it is that of the bodies.
     """
 
     name: str
@@ -19,6 +21,7 @@ class SuiteRow(NamedTuple):
     errors: int
     self_ns: int
     import_ns: int
+    cpu_ns: int | None
 
     @property
     def subject(self) -> str:
@@ -30,14 +33,17 @@ def suite_rows(suite: SuiteReport | None) -> Iterator[SuiteRow]:
     """Yield the fixtures that are not pytest's own, and the files; nothing without a suite."""
     if suite is None:
         return
+    cpu_ns: Counter[int] = Counter()
+    for position, ns in zip(suite.tests.files, suite.tests.cpu_ns, strict=False):
+        cpu_ns[position] += ns
     for row in suite.fixtures:
         if not row.own:
             name = f"fixture {row.name} ({_where(row)}):set up"
-            yield SuiteRow(name, row.histogram, row.errors, row.self_ns, 0)
-    for file in suite.files:
+            yield SuiteRow(name, row.histogram, row.errors, row.self_ns, 0, row.cpu_ns)
+    for number, file in enumerate(suite.files):
         taken_ns = file.tests_ns + file.import_ns + file.collection_ns
         name = f"file {file.path}:test body"
-        yield SuiteRow(name, file.histogram, 0, taken_ns, file.import_ns)
+        yield SuiteRow(name, file.histogram, 0, taken_ns, file.import_ns, cpu_ns.get(number))
 
 
 def _where(row: FixtureCost) -> str:

@@ -1,9 +1,9 @@
 """A run against one that was kept: has a plugin, a fixture or a file got slower by too much?
 
-What is called often enough is tested: it must be slower by the share that is allowed, in its median
-and in all, and the Mann-Whitney U test must say that this is no chance. What happens a few times
-only, such as an import, cannot be tested: it must take much longer, by wall time, and on the CPU
-where that is known, because waiting is mostly that of the machine.
+Everything moves from run to run, more on a busy machine: what is to blame must have moved apart from
+all else, see `comparison.movements`, and by so much that somebody waits for it. What is called often
+enough is tested as well (Mann-Whitney). What happens a few times only, such as an import, cannot be
+tested: it must take twice as long, on the CPU, too, where that is known.
 """
 
 from __future__ import annotations
@@ -11,18 +11,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from pluginhost.comparison import Comparison, CostChange, PluginChange, Verdict, compare
+from pluginhost.comparison import (
+    CostChange,
+    Movement,
+    PluginChange,
+    Verdict,
+    compare,
+    cpu_times,
+    movements,
+    stretch,
+)
 from pluginhost.errors import ReportFileError
-from pluginhost.figures import duration, of
+from pluginhost.figures import count, duration, of
 from pluginhost.printable import printable
 from pluginhost.pytest_plugin.parts import OURS
 from pluginhost.report import Report, read_report
+from pluginhost.suite import SuitePart, SuiteReport
 
 DEFAULT_SHARE = 0.1
-_LEAST_NS = 2_000_000
-_LEAST_CPU_NS = 20_000_000  # by which what cannot be tested must have grown on the CPU
-_LEAST_UNTESTED_NS, _TIMES_UNTESTED = 200_000_000, 2.0  # or by wall time, where CPU is not known
+_LEAST_NS, _LEAST_SHARE = 5_000_000, 0.01  # by which it must have grown; of the whole run
+_UNTESTED_TIMES = 2.0
+_UNTESTED_CPU_NS, _UNTESTED_WALL_NS = 50_000_000, 200_000_000
 _SAME_SUITE = 0.5  # of the tests of the smaller run
+_WAITS = "pytest-xdist"  # waits for other processes, which is nobody's time
 
 
 class Culprit(NamedTuple):
@@ -47,39 +58,77 @@ class Judgement(NamedTuple):
     notes: tuple[str, ...]
 
 
+class _Times(NamedTuple):
+    """Of one row in both runs; `hooks` is without what it imports, `cpu` None if it is not known."""
+
+    whole: tuple[int, int]
+    hooks: tuple[int, int]
+    cpu: tuple[int, int] | None
+
+    @property
+    def imports(self) -> tuple[int, int]:
+        return self.whole[0] - self.hooks[0], self.whole[1] - self.hooks[1]
+
+
+class _Scale(NamedTuple):
+    """What a row is judged against; `stretch` is how long the CPU keeps things waiting."""
+
+    share: float
+    least_ns: float
+    wall: Movement
+    cpu: Movement
+    stretch: float
+
+
 def judged(report: Report, baseline: Path, share: float) -> Judgement:
     """Return what got slower by more than `share` since the run in the file `baseline`.
 
     `ReportFileError` is raised for a file that is no run of this suite.
     """
-    before = read_report(baseline)
-    notes = _kinship(before, report, baseline)
+    before = _kept(baseline)
+    old, new, notes = _kinship(before, report, baseline)
     comparison = compare(before, report, min_effect=share, relative=True)
-    level = comparison.common_ratio or 1.0
     parts: dict[str, list[PluginChange]] = {}
     for change in comparison.changes:
         parts.setdefault(change.plugin_id.rpartition(":")[0], []).append(change)
     names = _parts_of(report)
-    culprits = []
+    least_ns = max(_LEAST_NS, _LEAST_SHARE * old.wall_ns)
+    scale = _Scale(share, least_ns, *movements(before, report), stretch(report))
+    waited = _waited_ns(before, old), _waited_ns(report, new)
+    cpu = cpu_times(before), cpu_times(report)
+    several = _processes(old) != _processes(new)
+    culprits, compared = [], 0
     for cost in comparison.costs:
-        if cost.plugin in OURS:
+        name = cost.plugin
+        if name in OURS or (several and name in names):  # a plugin is in each process
             continue
-        mine = [
-            each for name in names.get(cost.plugin, (cost.plugin,)) for each in parts.get(name, ())
-        ]
-        cpu_ns = _cpu_ns(before, cost.plugin), _cpu_ns(report, cost.plugin)
-        found = _tested(cost, mine, share, level) or _untested(cost, mine, share, level, cpu_ns)
-        if found is not None:
-            culprits.append(found)
-    return Judgement(tuple(culprits), len(comparison.costs), share, (*notes, *_drift(comparison)))
+        compared += 1
+        times = _times(cost, waited, (cpu[0].get(name), cpu[1].get(name)))
+        if times is None:
+            continue
+        mine = [each for part in names.get(name, (name,)) for each in parts.get(part, ())]
+        why = _tested(times, mine, scale) or ("" if several else _untested(times, mine, scale))
+        if why:
+            culprits.append(Culprit(name, *times.whole, why))
+    return Judgement(tuple(culprits), compared, share, (*notes, *_drift(scale)))
 
 
-def _kinship(before: Report, after: Report, file: Path) -> list[str]:
-    """Return what makes two runs of one suite hard to compare; raise if they are not of one."""
+def _kept(file: Path) -> Report:
+    try:
+        return read_report(file)
+    except ReportFileError as error:
+        raise ReportFileError(error.message, remedy=_KEEP) from error
+
+
+_KEEP = "keep one with --plugin-profile-save"
+
+
+def _kinship(
+    before: Report, after: Report, file: Path
+) -> tuple[SuiteReport, SuiteReport, list[str]]:
+    """Return two runs of one suite, and what makes them hard to compare; raise if they are not."""
     if before.suite is None or after.suite is None:
-        raise ReportFileError(
-            f"{file} is not the run of a test suite", remedy="keep one with --plugin-profile-save"
-        )
+        raise ReportFileError(f"{file} is not the run of a test suite", remedy=_KEEP)
     old, new = set(before.suite.tests.ids), set(after.suite.tests.ids)
     common = len(old & new)
     if common < _SAME_SUITE * min(len(old), len(new)) or (not common and (old or new)):
@@ -89,12 +138,51 @@ def _kinship(before: Report, after: Report, file: Path) -> list[str]:
         )
     notes = []
     if old != new:
-        notes.append(f"{len(new - old)} tests are new, {len(old - new)} are gone")
+        fresh, gone = len(new - old), len(old - new)
+        notes.append(f"{of(fresh, 'test')} {_is(fresh)} new, {count(gone)} {_is(gone)} gone")
+    processes = _processes(before.suite), _processes(after.suite)
+    if processes[0] != processes[1]:
+        numbers = f"{of(processes[0], 'process', 'processes')} -> {count(processes[1])}"
+        notes.append(f"{numbers}: plugins, and what happens a few times, are not compared")
     if before.suite.pytest != after.suite.pytest:
         notes.append(f"pytest {before.suite.pytest} -> {after.suite.pytest}")
     if before.environment.python != after.environment.python:
         notes.append(f"Python {before.environment.python} -> {after.environment.python}")
-    return notes
+    return before.suite, after.suite, notes
+
+
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _processes(suite: SuiteReport) -> int:
+    """Return the number of processes that ran tests."""
+    return len({worker.id for worker in suite.workers}) or 1
+
+
+def _waited_ns(report: Report, suite: SuiteReport) -> tuple[str, int]:
+    """Return who waits for other processes, and how long."""
+    rows = report.costs.plugins if report.costs is not None else ()
+    waiting = [row for row in rows if row.distribution == _WAITS]
+    if not waiting:
+        return "", 0
+    return max(waiting, key=lambda row: row.self_ns).name, suite.part(SuitePart.IDLE).self_ns
+
+
+def _times(
+    cost: CostChange, waited: tuple[tuple[str, int], ...], cpu: tuple[int | None, int | None]
+) -> _Times | None:
+    """Return the times of a row that is in both runs, without waiting for other processes."""
+    if cost.self_before_ns is None or cost.self_after_ns is None:
+        return None
+    idle = [ns if name == cost.plugin else 0 for name, ns in waited]
+    whole = max(0, cost.self_before_ns - idle[0]), max(0, cost.self_after_ns - idle[1])
+    imports = cost.import_before_ns or 0, cost.import_after_ns or 0
+    return _Times(
+        whole,
+        (max(0, whole[0] - imports[0]), max(0, whole[1] - imports[1])),
+        (cpu[0], cpu[1]) if cpu[0] is not None and cpu[1] is not None else None,
+    )
 
 
 def _parts_of(report: Report) -> dict[str, tuple[str, ...]]:
@@ -103,58 +191,63 @@ def _parts_of(report: Report) -> dict[str, tuple[str, ...]]:
     return {row.name: row.parts or (row.name,) for row in costs.plugins} if costs else {}
 
 
-def _cpu_ns(report: Report, plugin: str) -> int | None:
-    """Return the CPU time of a plugin, None for what is none or where it is not known."""
-    rows = report.costs.plugins if report.costs is not None else ()
-    return next((row.cpu_ns for row in rows if row.name == plugin), None)
-
-
-def _tested(
-    cost: CostChange, parts: list[PluginChange], share: float, level: float
-) -> Culprit | None:
-    """Return what is slower in all, and has a part that a test says is slower."""
-    before_ns, after_ns = cost.self_before_ns, cost.self_after_ns
+def _tested(times: _Times, parts: list[PluginChange], scale: _Scale) -> str:
+    """Return why something is slower: it is in all, and has a part that a test says is slower."""
     slower = [part for part in parts if part.verdict is Verdict.SLOWER]
-    if before_ns is None or after_ns is None or not slower:
-        return None
-    if after_ns / level < before_ns * (1 + share) or after_ns / level - before_ns < _LEAST_NS:
-        return None
-    what = printable(slower[0].plugin_id.rpartition(":")[2], 60)
-    why = f"{what} {100 * ((slower[0].ratio or 1.0) - 1):+.0f}%, p={slower[0].p_value or 0.0:.1g}"
-    return Culprit(cost.plugin, before_ns, after_ns, why)
+    ratio = 1 + scale.share
+    grown_ns = scale.wall.grown_ns(*times.hooks)
+    if grown_ns < max(scale.least_ns, times.hooks[0] * scale.share):
+        return ""
+    if sum(map(_grown_ns, slower)) < scale.least_ns / 2:  # rather one call than all
+        return ""
+    by_cpu = times.cpu is not None and (
+        scale.cpu.is_beyond(*times.cpu, ratio) and scale.cpu.grown_ns(*times.cpu) >= scale.least_ns
+    )
+    if not by_cpu and not scale.wall.is_beyond(*times.hooks, ratio):
+        return ""
+    first = slower[0]
+    what = printable(first.plugin_id.rpartition(":")[2], 60)
+    return f"{what} {100 * ((first.ratio or 1.0) - 1):+.0f}%, p={first.p_value or 0.0:.1g}"
 
 
-def _untested(
-    cost: CostChange,
-    parts: list[PluginChange],
-    share: float,
-    level: float,
-    cpu_ns: tuple[int | None, int | None],
-) -> Culprit | None:
-    """Return what takes much longer, and happens too seldom for a test, or is longer to import."""
-    before_ns, after_ns = cost.self_before_ns, cost.self_after_ns
-    if before_ns is None or after_ns is None:
-        return None
-    grown_ns = after_ns / level - before_ns
-    imports_ns = (cost.import_after_ns or 0) / level - (cost.import_before_ns or 0)
+def _grown_ns(part: PluginChange) -> float:
+    """Return by how much all calls of a part are longer, each as the one in the middle is."""
+    before, after = part.before, part.after
+    if before is None or after is None:
+        return 0.0
+    return after.execution_count * (after.median_ns - before.median_ns)
+
+
+def _untested(times: _Times, parts: list[PluginChange], scale: _Scale) -> str:
+    """Return why something is slower that happens too seldom for a test, or is longer to import."""
+    grown_ns, imports_ns = scale.wall.grown_ns(*times.whole), scale.wall.grown_ns(*times.imports)
     by_imports = 2 * imports_ns > grown_ns
     if any(part.ratio is not None for part in parts) and not by_imports:
-        return None
-    known = (1 + 2 * share, _LEAST_CPU_NS)
-    times, least_ns = known if None not in cpu_ns else (_TIMES_UNTESTED, _LEAST_UNTESTED_NS)
-    cpu_before_ns, cpu_after_ns = cpu_ns
-    pairs = [(before_ns, after_ns)]
-    if cpu_before_ns is not None and cpu_after_ns is not None:
-        pairs.append((cpu_before_ns, cpu_after_ns))
-    if any(new / level < old * times or new / level - old < least_ns for old, new in pairs):
-        return None
+        return ""
+    ratio = max(_UNTESTED_TIMES, 1 + 2 * scale.share)
+    if grown_ns < max(scale.least_ns, times.whole[0] * scale.share):
+        return ""
+    by_cpu = times.cpu is not None and (
+        scale.cpu.is_beyond(*times.cpu, ratio)
+        and scale.cpu.grown_ns(*times.cpu) >= max(scale.least_ns, _UNTESTED_CPU_NS)
+    )
+    least_ns = max(scale.least_ns, _UNTESTED_WALL_NS)
+    if times.cpu is not None:  # a busy machine makes work wait, but not for longer than this
+        least_ns = max(least_ns, times.cpu[1] * scale.stretch)
+    by_wall = scale.wall.is_beyond(*times.whole, ratio) and grown_ns >= least_ns
+    if not by_cpu and not (by_wall and (times.cpu is None or not by_imports)):
+        return ""
     why = f"imports +{duration(imports_ns)}" if by_imports else "too few times for a test"
-    ratio = after_ns / level / max(1, before_ns)
-    return Culprit(cost.plugin, before_ns, after_ns, f"{100 * (ratio - 1):+.0f}%, {why}")
+    return f"{100 * (times.whole[1] / scale.wall.level / max(1, times.whole[0]) - 1):+.0f}%, {why}"
 
 
-def _drift(comparison: Comparison) -> tuple[str, ...]:
-    level = comparison.common_ratio
-    if level is None:
-        return ()
-    return (f"most things moved alike, by {100 * (level - 1):+.0f}%: judged against that",)
+def _drift(scale: _Scale) -> list[str]:
+    """Return by how much everything moved, and how little can be told, where it is much."""
+    notes = []
+    level, noise = scale.wall.level - 1, scale.wall.noise - 1
+    if abs(level) >= DEFAULT_SHARE:
+        notes.append(f"most things take {100 * level:+.0f}% time: judged against that")
+    if noise > scale.share:
+        text = f"times differ from run to run: only what takes {100 * noise:+.0f}% can be told from"
+        notes.append(f"{text} noise, on the CPU {100 * (scale.cpu.noise - 1):+.0f}%")
+    return notes

@@ -326,6 +326,7 @@ def test_a_bad_baseline_is_told_and_harms_nothing(profiled, tmp_path, content, w
     found = profiled(suite(), *options)
     assert found.code == 0
     assert words in found.out
+    assert "--plugin-profile-save" in found.out
     assert "12 passed" in found.out
 
 
@@ -341,6 +342,78 @@ def test_a_limit_that_is_none_is_a_usage_error(profiled) -> None:
     found = profiled(suite(), "--plugin-profile-fail-over=soon")
     assert found.code == 4
     assert "is no share of 1% or more" in found.out
+
+
+@pytest.mark.parametrize("text", ["10", "1", "2.5"])
+def test_a_limit_without_its_sign_is_a_usage_error(profiled, text: str) -> None:
+    """As a ratio, it would be a thousand percent."""
+    found = profiled(suite(), f"--plugin-profile-fail-over={text}")
+    assert found.code == 4
+    assert f"such as {text}%" in " ".join(found.out.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        pytest.param("plugin_profile = maybe", "true and false are allowed", id="profile"),
+        pytest.param("plugin_profile_junit = maybe", "true and false are allowed", id="junit"),
+        pytest.param("plugin_profile_wall_only = 2", "true and false are allowed", id="wall-only"),
+        pytest.param("plugin_profile_imports = bogus", "is not estimate or none", id="imports"),
+        pytest.param("plugin_profile_memory = all", "is not rss or exact", id="memory"),
+        pytest.param("plugin_profile_fail_over = 10", "such as 10%", id="fail-over"),
+        pytest.param("plugin_profile_html = no/such/x", "a folder that exists", id="html"),
+    ],
+)
+def test_a_key_with_a_bad_value_is_a_usage_error(profiled, line: str, words: str) -> None:
+    """Before any test, with the name of the key and what is allowed."""
+    text = "def test_a(): open('ran', 'w').close()\n"
+    found = profiled({"pytest.ini": f"[pytest]\n{line}\n", "test_a.py": text})
+    assert found.code == 4
+    said = " ".join(found.out.split())
+    assert f"{line.partition(' ')[0]}: " in said
+    assert words in said
+    assert not Path("ran").exists()
+
+
+def test_a_key_of_a_file_does_not_ask_for_a_profile(profiled, tmp_path: Path) -> None:
+    """Keys are what a profile uses that somebody asks for."""
+    ini = {"pytest.ini": "[pytest]\nplugin_profile_markdown = m.md\n"}
+    assert "where the time went" not in profiled({**suite(), **ini}, profile=False).out
+    assert not (tmp_path / "m.md").exists()
+    profiled({**suite(), **ini})
+    assert (tmp_path / "m.md").exists()
+
+
+@pytest.mark.parametrize("option", ["json", "save", "html", "speedscope", "markdown"])
+def test_a_test_file_is_not_overwritten(profiled, tmp_path: Path, option: str) -> None:
+    """A forgotten file name takes the next word, and that is a test file."""
+    for name in ("test_a.py", "test_a.txt"):
+        words = f"--plugin-profile-{option}", name, str(tmp_path / name)
+        found = profiled({name: ">>> 1\n1\n"}, *words, profile=False)
+        assert found.code == 4
+        assert "is no profile" in " ".join(found.out.split())
+        assert (tmp_path / name).read_text() == ">>> 1\n1\n"
+
+
+@pytest.mark.parametrize("option", ["json", "save", "html", "speedscope"])
+def test_only_a_profile_is_overwritten(profiled, tmp_path: Path, option: str) -> None:
+    """One of an earlier run is replaced, and so is an empty file; anything else is kept."""
+    file = tmp_path / "out"
+    words = "-q", "-k", "nothing", f"--plugin-profile-{option}={file}"
+    found = profiled(suite(), *words, profile=False)
+    assert (found.code, file.stat().st_size > 100) == (5, True)
+    file.write_bytes(file.read_bytes()[: 20_000 if option == "html" else 300])  # of a run cut short
+    assert profiled(suite(), *words, profile=False).code == 5
+    file.write_text('{"precious": true}')
+    found = profiled(suite(), *words, profile=False)
+    assert (found.code, file.read_text()) == (4, '{"precious": true}')
+
+
+def test_a_folder_is_called_one(profiled, tmp_path: Path) -> None:
+    """Nobody is told to choose a folder that exists."""
+    found = profiled(suite(), f"--plugin-profile-save={tmp_path}")
+    assert found.code == 4
+    assert "is a folder: name a file in it" in " ".join(found.out.split())
 
 
 @pytest.mark.parametrize(
