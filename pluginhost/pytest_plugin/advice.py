@@ -19,11 +19,16 @@ _ALIKE = 3.0  # times: a fixture whose slowest setups are no slower does the sam
 
 
 def advice_on(
-    costs: CostReport, suite: SuiteReport, kept: Kept, unmeasured: Collection[str] = ()
+    costs: CostReport,
+    suite: SuiteReport,
+    kept: Kept,
+    unmeasured: Collection[str] = (),
+    rewriting_ns: int = 0,
 ) -> tuple[SuiteAdvice, ...]:
     """Return what can be done, what saves most first.
 
     `kept` knows plugins that must stay; nobody knows what the imports of those `unmeasured` took.
+    `rewriting_ns` is what it took to rewrite assertions that no byte code may be kept of.
     """
     plugins = {row.name for row in costs.plugins if row.kind is not PluginKind.CONFTEST}
     found = [
@@ -31,6 +36,7 @@ def advice_on(
         *_fixtures(suite, plugins),
         *_tests(suite),
         *_imports(suite),
+        *_rewriting(suite, rewriting_ns),
         *_idle(suite),
     ]
     return tuple(sorted(found, key=lambda each: -(each.saving_ns or 0)))
@@ -134,6 +140,17 @@ def _imports(suite: SuiteReport) -> Iterator[SuiteAdvice]:
                     saving_ns=each.inclusive_ns,
                 )
                 break  # what is below it is part of it
+
+
+def _rewriting(suite: SuiteReport, rewriting_ns: int) -> Iterator[SuiteAdvice]:
+    if rewriting_ns >= _NOTABLE * suite.wall_ns:
+        yield SuiteAdvice(
+            kind="import",
+            subject="assertions",
+            finding="rewritten anew in each run",
+            remedy="unset PYTHONDONTWRITEBYTECODE",
+            saving_ns=rewriting_ns,
+        )
 
 
 def _idle(suite: SuiteReport) -> Iterator[SuiteAdvice]:

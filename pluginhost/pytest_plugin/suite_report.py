@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from pluginhost.pytest_plugin.file_costs import FilesSeen, slowest
 from pluginhost.pytest_plugin.fixture_costs import fixture_costs
 from pluginhost.pytest_plugin.kept import Kept, unmeasured_imports
 from pluginhost.pytest_plugin.parts import OURS, Parts
-from pluginhost.pytest_plugin.sections import BODIES
+from pluginhost.pytest_plugin.sections import BODIES, REWRITING
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
 from pluginhost.pytest_plugin.table import OUTCOMES, stretches
 from pluginhost.suite import MarkerCost, SuiteReport, SuiteTests, Until, WorkerCost
@@ -90,8 +91,18 @@ def reports_of(
         incomplete=incomplete,
         notes=_notes(captured, costs, until, unmeasured),
     )
-    advice = advice_on(costs, suite, Kept(captured, parted), unmeasured)
+    advice = advice_on(
+        costs, suite, Kept(captured, parted), unmeasured, _rewritten_in_vain_ns(parts)
+    )
     return costs, msgspec.structs.replace(suite, advice=advice)
+
+
+def _rewritten_in_vain_ns(parts: Parts) -> int:
+    """Return what it took to rewrite assertions, of plugins as well, if nothing is kept of it."""
+    if not sys.dont_write_bytecode:
+        return 0
+    nodes = (each.node for each in parts)
+    return sum(node.self_ns for node in nodes if node.record.hook == REWRITING)
 
 
 def _incomplete(captured: Sequence[SuiteCapture], missing: Sequence[WorkerCost]) -> Iterator[str]:

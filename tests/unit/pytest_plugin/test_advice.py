@@ -286,3 +286,14 @@ def test_short_tests_need_nothing(profiled) -> None:
     """Below a twentieth of the whole there is nothing to do."""
     found = profiled({"test_short.py": "def test_a(): pass\n"})
     assert not [each for each in found.suite.advice if each.kind == "test"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_rewriting_that_nothing_is_kept_of_is_told(profiled, monkeypatch, kept: bool) -> None:
+    """Images of containers often have it so; with byte code there is nothing to tell."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", not kept)
+    body = "".join(f"    assert {n} == {n}\n" for n in range(4_000))
+    found = profiled({"test_a.py": f"def test_a():\n{body}"}).suite.advice
+    told = [each for each in found if each.subject == "assertions"]
+    assert [each.remedy for each in told] == ["unset PYTHONDONTWRITEBYTECODE"] * (not kept)
+    assert all((each.saving_ns or 0) > 0 for each in told)
