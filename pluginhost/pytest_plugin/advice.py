@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from pluginhost.costs import CostReport, PluginKind
 from pluginhost.figures import of, short
@@ -13,7 +13,7 @@ from pluginhost.suite import FixtureCost, SuiteAdvice, SuiteReport
 
 _NOTABLE = 0.01  # of the whole: nobody does anything about less
 _LONG_TEST = 0.05  # of the whole
-_MOST_TESTS = 3
+_MOST_TESTS, _LOOKED_AT = 3, 100
 _MOSTLY = 0.8  # what works on a busy machine waits, too
 _ALIKE = 3.0  # times: a fixture whose slowest setups are no slower does the same each time
 
@@ -111,7 +111,8 @@ def _alike(row: FixtureCost) -> bool:
 def _tests(suite: SuiteReport) -> Iterator[SuiteAdvice]:
     tests = suite.tests
     longest = sorted(range(len(tests.ids)), key=tests.self_ns.__getitem__, reverse=True)
-    for n in longest[:_MOST_TESTS]:
+    longest_of = {tests.ids[n]: n for n in reversed(longest[:_LOOKED_AT])}  # some run again
+    for n in sorted(longest_of.values(), key=longest.index)[:_MOST_TESTS]:
         self_ns = tests.self_ns[n]
         if self_ns < _LONG_TEST * suite.wall_ns:
             return
@@ -123,9 +124,17 @@ def _tests(suite: SuiteReport) -> Iterator[SuiteAdvice]:
             finding=f"waits {short(waiting_ns)}"
             if waits
             else f"{self_ns / suite.wall_ns:.0%} of all",
-            remedy="see what it waits for" if waits else 'mark it slow, -m "not slow"',
+            remedy="see what it waits for"
+            if waits
+            else _apart(suite.marker_sets, tests.markers[n]),
             saving_ns=self_ns,
         )
+
+
+def _apart(marker_sets: Sequence[Sequence[str]], number: int) -> str:
+    """Return how to run without a test."""
+    marked = number < len(marker_sets) and "slow" in marker_sets[number]
+    return '-m "not slow"' if marked else 'mark it slow, -m "not slow"'
 
 
 def _imports(suite: SuiteReport) -> Iterator[SuiteAdvice]:

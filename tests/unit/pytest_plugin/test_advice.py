@@ -282,6 +282,35 @@ def test_long_tests_are_told_with_what_to_do(profiled) -> None:
     assert "test_times.py::test_sleeps: " in found.out
 
 
+RUN_AGAIN = """
+    import time, pytest
+    def pytest_runtest_protocol(item, nextitem):
+        from _pytest.runner import runtestprotocol
+        for _ in range(2):
+            item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+            runtestprotocol(item, nextitem=nextitem)
+            item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+"""
+
+
+def test_a_test_that_ran_again_is_told_once(profiled) -> None:
+    """A marker leaves out all its runs."""
+    text = TIMES.replace("    def test_works", "    @pytest.mark.slow\n    def test_works")
+    files = {
+        "conftest.py": RUN_AGAIN,
+        "pytest.ini": "[pytest]\nmarkers = slow: takes long\n",
+        "test_again.py": text.replace("import time", "import time, pytest", 1),
+    }
+    found = profiled(files)
+    assert found.code == 0, found.out
+    assert len(found.suite.tests.ids) == 10
+    advice = [each for each in found.suite.advice if each.kind == "test"]
+    ids = [each.subject.partition("::")[2] for each in advice]
+    assert sorted(ids) == ["test_sleeps", "test_third", "test_works"]
+    assert advice[ids.index("test_works")].remedy == '-m "not slow"'
+
+
 def test_short_tests_need_nothing(profiled) -> None:
     """Below a twentieth of the whole there is nothing to do."""
     found = profiled({"test_short.py": "def test_a(): pass\n"})
