@@ -62,7 +62,6 @@ def reports_of(
         least_share=NEGLIGIBLE,
     )
     parts = Parts(captures, parted, costs, sum(each.earlier_cpu_ns for each in captured))
-    part_costs = parts.costs()
     tests, names, marker_sets = _tests(captured, parts)
     seen = FilesSeen(parts, str(root))
     suite = SuiteReport(
@@ -73,7 +72,7 @@ def reports_of(
         wall_ns=costs.wall_ns,
         elapsed_ns=costs.elapsed_ns,
         cpu_ns=costs.cpu_ns,
-        parts=part_costs,
+        parts=parts.costs(),
         test_count=len(tests.ids),
         outcomes=dict(Counter(tests.outcomes)),
         tests=tests,
@@ -91,9 +90,8 @@ def reports_of(
         incomplete=incomplete,
         notes=_notes(captured, costs, until, unmeasured),
     )
-    advice = advice_on(
-        costs, suite, Kept(captured, parted), unmeasured, _rewritten_in_vain_ns(parts)
-    )
+    kept, in_vain_ns = Kept(captured, parted), _rewritten_in_vain_ns(parts)
+    advice = advice_on(costs, suite, kept, unmeasured, in_vain_ns)
     return costs, msgspec.structs.replace(suite, advice=advice)
 
 

@@ -273,4 +273,4 @@ def test_cpu_time_is_that_of_the_whole_process(tmp_path) -> None:
     assert suite.cpu_ns > int((tmp_path / "used").read_text())
     assert suite.part(SuitePart.STARTUP).cpu_ns
     parts_ns = sum(each.cpu_ns or 0 for each in suite.parts)
-    assert 0.9 * suite.cpu_ns < parts_ns <= suite.cpu_ns
+    assert 0.9 * suite.cpu_ns < parts_ns < 1.01 * suite.cpu_ns  # two clocks are not read at once
