@@ -136,6 +136,9 @@ def _timed_find_and_load(patch: _Patch) -> FunctionType:
         entered = enter(name)
         try:
             return original(name, import_)
+        except BaseException as error:
+            without_caller(error)
+            raise
         finally:
             leave(entered, name)
 
@@ -146,6 +149,12 @@ def _timed_find_and_load(patch: _Patch) -> FunctionType:
     )
     _find_and_load.__module__, _find_and_load.__qualname__ = original.__module__, "_find_and_load"
     return _find_and_load
+
+
+def without_caller(error: BaseException) -> None:
+    """Take the function that is about to raise `error` again out of its traceback."""
+    if error.__traceback__ is not None:
+        error.__traceback__ = error.__traceback__.tb_next
 
 
 def _timed_load(patch: _Patch) -> FunctionType:

@@ -10,7 +10,7 @@ from typing import Any
 from pluginhost.calltree import EventKind
 from pluginhost.instrumentation.by_thread import ThreadNesting
 from pluginhost.instrumentation.calls import named_like
-from pluginhost.instrumentation.imports import ImportTimer
+from pluginhost.instrumentation.imports import ImportTimer, without_caller
 from pluginhost.pytest_plugin.sections import REWRITING
 
 _PARTS = ("_read_pyc", "_rewrite_test", "_write_pyc")
@@ -72,13 +72,15 @@ class RewritingSource:
         nesting, imports = self._nesting, self._imports
 
         def exec_module(module: Any) -> None:
-            __tracebackhide__ = True
-            if nesting.here_is(EventKind.MODULE_IMPORT):
-                return original(module)
-            entered = imports.enter(module.__name__)
+            known = nesting.here_is(EventKind.MODULE_IMPORT)
+            entered = None if known else imports.enter(module.__name__)
             try:
                 return original(module)
+            except BaseException as error:
+                without_caller(error)  # nobody is to read of us in a traceback of their module
+                raise
             finally:
-                imports.leave(entered)
+                if entered is not None:
+                    imports.leave(entered)
 
         return named_like(exec_module, original)  # type: ignore[arg-type]

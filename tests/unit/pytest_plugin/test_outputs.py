@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import xml.etree.ElementTree as ET
 from contextlib import ExitStack
 from pathlib import Path
@@ -432,6 +433,34 @@ def test_hostile_test_ids_are_made_safe(profiled, tmp_path: Path, name: str) -> 
     assert len(found.suite.tests.ids[0]) <= 1000
     assert "\x1b[31m" not in "\n".join(section_of(found.out))
     assert "<script>" not in (tmp_path / "m.md").read_text()
+
+
+@pytest.mark.parametrize("style", ["auto", "short", "native"])
+@pytest.mark.parametrize("mode", ["prepend", "importlib"])
+def test_errors_of_collection_are_shown_as_without_us(profiled, style: str, mode: str) -> None:
+    """Syntax errors, imports that fail at any depth, and conftest files: the same tracebacks."""
+    files = {
+        "test_syntax.py": "def test_x(:\n",
+        "test_missing.py": "import nothing_there\n",
+        "test_deep.py": "import deep\n",
+        "deep.py": "import json.nothing\n",
+        "nested/conftest.py": "raise RuntimeError('boom')\n",
+        "nested/test_n.py": "def test_n(): pass\n",
+    }
+
+    known, ours = set(sys.modules), {"test_syntax", "test_missing", "test_deep", "deep", "nested"}
+
+    def errors(*, profile: bool) -> str:
+        for name in set(sys.modules) - known:  # pytest leaves those that failed there
+            if name.partition(".")[0] in ours:
+                del sys.modules[name]
+        options = f"--tb={style}", f"--import-mode={mode}"
+        out = profiled(files, *options, profile=profile).out
+        found = re.search("=+ ERRORS =+(.*?)=+ (where the time|short test summary)", out, re.DOTALL)
+        assert found is not None
+        return found[1]
+
+    assert errors(profile=True) == errors(profile=False)
 
 
 def test_a_broken_conftest_is_pytests_own_error(profiled) -> None:
