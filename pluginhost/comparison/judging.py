@@ -35,6 +35,7 @@ def compare(
     alpha: float = 0.01,
     min_difference_ns: int = 1000,
     relative: bool = False,
+    level: float | None = None,
 ) -> Comparison:
     """Return what changed from one run to the other.
 
@@ -44,7 +45,7 @@ def compare(
     (Holm 1979), gives a p-value under `alpha`. Error rates are tested the same way.
 
     Where most plugins moved alike, it is rather the machine that did; with `relative`, times are
-    judged against what they have in common. `InvalidValueError` is raised for settings that make
+    judged against what they have in common, or against the ratio `level`. `InvalidValueError` is raised for settings that make
     no sense, `ReportFileError` for a report that holds no durations, or for runs of two kinds.
     """
     _check(min_effect, alpha, min_difference_ns)
@@ -56,18 +57,18 @@ def compare(
         min_effect=min_effect,
         alpha=alpha,
         min_difference_ns=min_difference_ns,
-        relative=relative,
+        relative=relative or level is not None,
         costs=costs,
     )
     reasons = loading_failures(after)
     changes = _changes(old, new, reasons, settings)
-    common = common_ratio(changes, min_effect)
+    common = level or common_ratio(changes, min_effect)
     notes = notes_on(before, after, changes, settings, common)
-    if relative and common is not None:
-        level = {i: side.scaled(1 / common) for i, side in new.items()}
+    if settings.relative and common is not None:
+        scaled = {i: side.scaled(1 / common) for i, side in new.items()}
         changes = [
             replace(c, after=new[c.plugin_id].timing) if c.after else c
-            for c in _changes(old, level, reasons, settings)
+            for c in _changes(old, scaled, reasons, settings)
         ]
     ranked = tuple(sorted(changes, key=_rank))
     return replace(settings, changes=ranked, common_ratio=common, notes=notes)

@@ -15,7 +15,7 @@ from pluginhost.comparison.suites import suite_rows
 from pluginhost.report import Report
 from pluginhost.suite import SuitePart, SuiteReport
 
-_LEAST_SHARE = 0.002  # of the whole: what takes less moves by chance
+_LEAST_SHARE, _LEAST_NS = 0.002, 1_000_000  # of the whole: what takes less moves by chance
 _LEAST_COUNT = 4
 _NORMAL = 1.4826  # makes the median deviation that of a normal distribution
 _FAR = 3.0  # deviations: all unchanged things of 1722 pairs of runs under load stay within
@@ -61,7 +61,7 @@ def cpu_times(report: Report) -> dict[str, int]:
 def stretch(report: Report) -> float:
     """Return how many times its CPU time most things took in a run: 1 on an idle machine."""
     wall, cpu = _wall_ns(report), cpu_times(report)
-    least_ns = _LEAST_SHARE * _sum(cpu)
+    least_ns = max(_LEAST_NS, _LEAST_SHARE * _sum(cpu))
     found = [wall[name] / ns for name, ns in cpu.items() if ns > least_ns and name in wall]
     return max(1.0, median(found)) if found else 1.0
 
@@ -80,7 +80,7 @@ def _parts(suite: SuiteReport | None) -> Iterator[tuple[str, int, int | None]]:
 
 
 def _movement(before: dict[str, int], after: dict[str, int]) -> Movement:
-    least_ns = _LEAST_SHARE * min(_sum(before), _sum(after))
+    least_ns = max(_LEAST_NS, _LEAST_SHARE * min(_sum(before), _sum(after)))
     pairs = [(before[name], after[name]) for name in before.keys() & after.keys()]
     ratios = [
         log(new / old)

@@ -8,6 +8,7 @@ tested: it must take twice as long, on the CPU, too, where that is known.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,11 +60,12 @@ class Judgement(NamedTuple):
 
 
 class _Times(NamedTuple):
-    """Of one row in both runs; `hooks` is without what it imports, `cpu` None if it is not known."""
+    """Of one row in both runs; `hooks` is without what it imports. CPU is None if it is not known."""
 
     whole: tuple[int, int]
     hooks: tuple[int, int]
     cpu: tuple[int, int] | None
+    hooks_cpu: tuple[int, int] | None
 
     @property
     def imports(self) -> tuple[int, int]:
@@ -87,15 +89,17 @@ def judged(report: Report, baseline: Path, share: float) -> Judgement:
     """
     before = _kept(baseline)
     old, new, notes = _kinship(before, report, baseline)
-    comparison = compare(before, report, min_effect=share, relative=True)
+    names = _parts_of(report)
+    least_ns = max(_LEAST_NS, _LEAST_SHARE * old.wall_ns)
+    wall, cpu_moved = movements(before, report)
+    comparison = compare(before, report, min_effect=share, level=wall.level)
+    scale = _Scale(share, least_ns, wall, cpu_moved, stretch(report))
     parts: dict[str, list[PluginChange]] = {}
     for change in comparison.changes:
         parts.setdefault(change.plugin_id.rpartition(":")[0], []).append(change)
-    names = _parts_of(report)
-    least_ns = max(_LEAST_NS, _LEAST_SHARE * old.wall_ns)
-    scale = _Scale(share, least_ns, *movements(before, report), stretch(report))
     waited = _waited_ns(before, old), _waited_ns(report, new)
     cpu = cpu_times(before), cpu_times(report)
+    hooks_cpu = cpu[0] | _hooks_cpu_ns(before), cpu[1] | _hooks_cpu_ns(report)
     several = _processes(old) != _processes(new)
     culprits, compared = [], 0
     for cost in comparison.costs:
@@ -103,7 +107,7 @@ def judged(report: Report, baseline: Path, share: float) -> Judgement:
         if name in OURS or (several and name in names):  # a plugin is in each process
             continue
         compared += 1
-        times = _times(cost, waited, (cpu[0].get(name), cpu[1].get(name)))
+        times = _times(cost, waited, _both(name, cpu), _both(name, hooks_cpu))
         if times is None:
             continue
         mine = [each for part in names.get(name, (name,)) for each in parts.get(part, ())]
@@ -139,7 +143,7 @@ def _kinship(
     notes = []
     if old != new:
         fresh, gone = len(new - old), len(old - new)
-        notes.append(f"{of(fresh, 'test')} {_is(fresh)} new, {count(gone)} {_is(gone)} gone")
+        notes.append(f"{of(fresh, 'test')} {_is(fresh)} new, {of(gone, 'test')} {_is(gone)} gone")
     processes = _processes(before.suite), _processes(after.suite)
     if processes[0] != processes[1]:
         numbers = f"{of(processes[0], 'process', 'processes')} -> {count(processes[1])}"
@@ -170,7 +174,10 @@ def _waited_ns(report: Report, suite: SuiteReport) -> tuple[str, int]:
 
 
 def _times(
-    cost: CostChange, waited: tuple[tuple[str, int], ...], cpu: tuple[int | None, int | None]
+    cost: CostChange,
+    waited: tuple[tuple[str, int], ...],
+    cpu: tuple[int, int] | None,
+    hooks_cpu: tuple[int, int] | None,
 ) -> _Times | None:
     """Return the times of a row that is in both runs, without waiting for other processes."""
     if cost.self_before_ns is None or cost.self_after_ns is None:
@@ -178,11 +185,27 @@ def _times(
     idle = [ns if name == cost.plugin else 0 for name, ns in waited]
     whole = max(0, cost.self_before_ns - idle[0]), max(0, cost.self_after_ns - idle[1])
     imports = cost.import_before_ns or 0, cost.import_after_ns or 0
-    return _Times(
-        whole,
-        (max(0, whole[0] - imports[0]), max(0, whole[1] - imports[1])),
-        (cpu[0], cpu[1]) if cpu[0] is not None and cpu[1] is not None else None,
-    )
+    hooks = max(0, whole[0] - imports[0]), max(0, whole[1] - imports[1])
+    return _Times(whole, hooks, cpu, hooks_cpu)
+
+
+def _both(name: str, times: tuple[dict[str, int], dict[str, int]]) -> tuple[int, int] | None:
+    before, after = times
+    return (before[name], after[name]) if name in before and name in after else None
+
+
+def _hooks_cpu_ns(report: Report) -> dict[str, int]:
+    """Return what the hooks of each plugin took of the CPU, without its imports."""
+    taken: Counter[str] = Counter()
+    for hook in report.costs.hooks if report.costs is not None else ():
+        if hook.cpu_ns is not None:
+            taken[hook.plugin] += hook.cpu_ns
+    parts = _parts_of(report)
+    return {
+        name: sum(taken[part] for part in mine)
+        for name, mine in parts.items()
+        if any(part in taken for part in mine)
+    }
 
 
 def _parts_of(report: Report) -> dict[str, tuple[str, ...]]:
@@ -194,28 +217,40 @@ def _parts_of(report: Report) -> dict[str, tuple[str, ...]]:
 def _tested(times: _Times, parts: list[PluginChange], scale: _Scale) -> str:
     """Return why something is slower: it is in all, and has a part that a test says is slower."""
     slower = [part for part in parts if part.verdict is Verdict.SLOWER]
-    ratio = 1 + scale.share
-    grown_ns = scale.wall.grown_ns(*times.hooks)
-    if grown_ns < max(scale.least_ns, times.hooks[0] * scale.share):
-        return ""
     if sum(map(_grown_ns, slower)) < scale.least_ns / 2:  # rather one call than all
         return ""
-    by_cpu = times.cpu is not None and (
-        scale.cpu.is_beyond(*times.cpu, ratio) and scale.cpu.grown_ns(*times.cpu) >= scale.least_ns
+    ratio, cpu = 1 + scale.share, times.hooks_cpu
+    grown_ns = scale.wall.grown_ns(*times.hooks)
+    least_ns = max(scale.least_ns, times.hooks[0] * scale.share)
+    waits_ns = _waits_ns(times.hooks, cpu, scale)
+    by_cpu = (
+        cpu is not None
+        and grown_ns >= least_ns
+        and (scale.cpu.is_beyond(*cpu, ratio) and scale.cpu.grown_ns(*cpu) >= scale.least_ns)
     )
-    if not by_cpu and not scale.wall.is_beyond(*times.hooks, ratio):
+    apart = grown_ns >= least_ns and scale.wall.is_beyond(*times.hooks, ratio)
+    twice = cpu is not None and waits_ns >= times.hooks[0] * max(1.0, scale.share)
+    if not by_cpu and not (waits_ns >= least_ns and (apart or twice)):
         return ""
     first = slower[0]
     what = printable(first.plugin_id.rpartition(":")[2], 60)
     return f"{what} {100 * ((first.ratio or 1.0) - 1):+.0f}%, p={first.p_value or 0.0:.1g}"
 
 
+def _waits_ns(wall: tuple[int, int], cpu: tuple[int, int] | None, scale: _Scale) -> float:
+    """Return by how much something waits longer, without what a busy machine makes of its work."""
+    if cpu is None:
+        return scale.wall.grown_ns(*wall)
+    work_ns = cpu[1] * scale.stretch * scale.wall.noise
+    return wall[1] - work_ns - max(0, wall[0] - cpu[0])
+
+
 def _grown_ns(part: PluginChange) -> float:
     """Return by how much all calls of a part are longer, each as the one in the middle is."""
     before, after = part.before, part.after
-    if before is None or after is None:
+    if before is None or after is None or part.ratio is None:
         return 0.0
-    return after.execution_count * (after.median_ns - before.median_ns)
+    return after.execution_count * before.median_ns * (part.ratio - 1)
 
 
 def _untested(times: _Times, parts: list[PluginChange], scale: _Scale) -> str:
@@ -231,10 +266,10 @@ def _untested(times: _Times, parts: list[PluginChange], scale: _Scale) -> str:
         scale.cpu.is_beyond(*times.cpu, ratio)
         and scale.cpu.grown_ns(*times.cpu) >= max(scale.least_ns, _UNTESTED_CPU_NS)
     )
-    least_ns = max(scale.least_ns, _UNTESTED_WALL_NS)
-    if times.cpu is not None:  # a busy machine makes work wait, but not for longer than this
-        least_ns = max(least_ns, times.cpu[1] * scale.stretch)
-    by_wall = scale.wall.is_beyond(*times.whole, ratio) and grown_ns >= least_ns
+    waits_ns = _waits_ns(times.whole, times.cpu, scale)
+    by_wall = scale.wall.is_beyond(*times.whole, ratio) and (
+        waits_ns >= max(scale.least_ns, _UNTESTED_WALL_NS)
+    )
     if not by_cpu and not (by_wall and (times.cpu is None or not by_imports)):
         return ""
     why = f"imports +{duration(imports_ns)}" if by_imports else "too few times for a test"
