@@ -45,8 +45,9 @@ def compare(
     (Holm 1979), gives a p-value under `alpha`. Error rates are tested the same way.
 
     Where most plugins moved alike, it is rather the machine that did; with `relative`, times are
-    judged against what they have in common, or against the ratio `level`. `InvalidValueError` is raised for settings that make
-    no sense, `ReportFileError` for a report that holds no durations, or for runs of two kinds.
+    judged against what they have in common, or against the ratio `level`. Settings that make no
+    sense raise `InvalidValueError`, and `ReportFileError` is raised for a report that holds no
+    durations, or for runs of two kinds.
     """
     _check(min_effect, alpha, min_difference_ns)
     costs = cost_changes(before, after)
