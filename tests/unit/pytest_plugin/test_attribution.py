@@ -267,12 +267,12 @@ def test_conftest_and_test_files_have_their_imports(profiled) -> None:
     )
     conftest, test = found.file("conftest.py"), found.file("test_a.py")
     assert conftest.conftest
-    assert conftest.import_ns >= 50 * MS
-    assert conftest.import_self_ns <= conftest.import_ns - 50 * MS
+    assert conftest.import_ns >= 45 * MS  # recording is taken off, by an estimate
+    assert conftest.import_self_ns <= conftest.import_ns - 45 * MS
     assert [each.module for each in conftest.imports][:1] == ["slow_module"]
-    assert test.import_self_ns >= 30 * MS
+    assert test.import_self_ns >= 25 * MS
     assert test.tests == 1
-    assert found.part_ns(SuitePart.IMPORTS) >= 80 * MS
+    assert found.part_ns(SuitePart.IMPORTS) >= 70 * MS
 
 
 def test_a_conftest_file_is_not_among_what_it_imports(profiled) -> None:
