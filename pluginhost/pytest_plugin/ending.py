@@ -19,6 +19,7 @@ from pluginhost.errors import named
 from pluginhost.figures import duration
 from pluginhost.printable import printable
 from pluginhost.pytest_plugin.files import WRITERS
+from pluginhost.pytest_plugin.notable import LEAST_NS, is_notable
 from pluginhost.pytest_plugin.parts import OURS
 from pluginhost.pytest_plugin.recorded import Recorded, report_of
 from pluginhost.pytest_plugin.sections import ENDING
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from pluginhost.costs import CostReport
     from pluginhost.suite import SuiteReport
 
-_LONG_NS = 1_000_000_000  # nobody waits for so long without asking why
-_LEAST_NS, _LEAST_SHARE = 300_000_000, 0.05  # of the time until then
 _SHOWN = 3
 _CLEANUPS = "what pytest cleans up"  # so far, that is all there is of the exit
 
@@ -48,11 +47,6 @@ class Moment(msgspec.Struct, frozen=True):
     def now(cls) -> Moment:
         """Read them."""
         return cls(time.perf_counter_ns(), time.process_time_ns(), time.thread_time_ns())
-
-
-def is_notable(later_ns: int, elapsed_ns: int) -> bool:
-    """Whether somebody who has waited for `elapsed_ns` would notice so much more."""
-    return later_ns >= _LONG_NS or later_ns >= max(_LEAST_NS, _LEAST_SHARE * elapsed_ns)
 
 
 def who_took_it(
@@ -74,7 +68,7 @@ def who_took_it(
             if cost.part not in (SuitePart.PLUGINS, SuitePart.MEASURING):
                 name = _CLEANUPS if cost.part is SuitePart.EXIT else part_name(cost.part)
                 taken[name] += sign * cost.self_ns
-    most = [(what, ns) for what, ns in taken.most_common(_SHOWN) if ns > _LEAST_NS // 20]
+    most = [(what, ns) for what, ns in taken.most_common(_SHOWN) if ns > LEAST_NS // 20]
     return ", ".join(f"{what} {duration(ns)}" for what, ns in most)
 
 

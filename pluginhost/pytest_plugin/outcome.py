@@ -16,6 +16,7 @@ from pluginhost.figures import duration
 from pluginhost.printable import printable
 from pluginhost.pytest_plugin.at_exit import AtExit
 from pluginhost.pytest_plugin.files import WRITERS
+from pluginhost.pytest_plugin.notable import is_notable
 from pluginhost.pytest_plugin.recorded import Recorded, report_of
 from pluginhost.pytest_plugin.settings import Settings
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
@@ -80,7 +81,6 @@ class Outcome:
         from pluginhost.pytest_plugin.ending import (
             Exiting,
             Moment,
-            is_notable,
             threads_waited_for,
         )
 

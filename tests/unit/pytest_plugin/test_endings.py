@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pluginhost.pytest_plugin.at_exit import AtExit
-from pluginhost.pytest_plugin.ending import is_notable
+from pluginhost.pytest_plugin.notable import is_notable
 from pluginhost.report import read_report
 from pluginhost.suite import SuitePart, SuiteReport, Until
 
