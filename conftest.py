@@ -29,6 +29,7 @@ Files = Mapping[str, str | bytes]
 settings.register_profile(
     "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
+settings.register_profile("brief", settings.get_profile("patient"), max_examples=20)
 settings.load_profile("patient")
 
 APART = {"slow", "proof"}
