@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import Distribution
+import re
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 _LOOKED_AT = ("Name: ", "Version: ", "Requires-Dist: ")
 
@@ -30,3 +34,8 @@ def headers_of(distribution: Distribution) -> Headers:
     metadata = distribution.metadata
     requires = tuple(metadata.get_all("Requires-Dist") or ())
     return Headers(metadata["Name"], metadata["Version"], requires)
+
+
+def canonical(name: str) -> str:
+    """Return the name of a distribution as all its spellings have it in common (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -10,7 +10,7 @@ from importlib.metadata import Distribution, distributions
 
 import msgspec
 
-from pluginhost.headers import Headers, headers_of
+from pluginhost.headers import Headers, canonical, headers_of
 from pluginhost.printable import printable
 
 
@@ -37,7 +37,7 @@ class Distributions:
         for distribution in distributions(path=list(searched)):
             with suppress(Exception):  # whatever lies on the disk
                 headers = headers_of(distribution)
-                self._known.setdefault(_canonical(headers.name), (distribution, headers))
+                self._known.setdefault(canonical(headers.name), (distribution, headers))
         for key, (distribution, _) in self._known.items():
             with suppress(Exception):
                 for package in _packages(distribution):
@@ -46,7 +46,7 @@ class Distributions:
 
     def named(self, name: str) -> Installed | None:
         """Return the distribution of this name, however it is spelt."""
-        key = _canonical(name)
+        key = canonical(name)
         if key not in self._installed and key in self._known:
             distribution, headers = self._known[key]
             self._installed[key] = Installed(
@@ -64,9 +64,9 @@ class Distributions:
                 for line in headers.requires:
                     required = re.match(_REQUIRED_NAME, line)
                     if required is not None:
-                        key = _canonical(required[0].strip())
+                        key = canonical(required[0].strip())
                         self._lines[key].append((headers.name, line))
-        lines = self._lines[_canonical(name)]
+        lines = self._lines[canonical(name)]
         return tuple(sorted({printable(by) for by, line in lines if _applies(line)}))
 
     def of_module(self, module: str) -> Installed | None:
@@ -100,11 +100,6 @@ def _applies(line: str) -> bool:
     except InvalidRequirement:
         return False
     return marker is None or marker.evaluate({"extra": ""})
-
-
-def _canonical(name: str) -> str:
-    """Return a name as it is compared (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 _REQUIRED_NAME = r"\s*[A-Za-z0-9][A-Za-z0-9._-]*"

@@ -89,7 +89,7 @@ def _what_runs(thread: threading.Thread) -> str:
 
 
 class Exiting(msgspec.Struct, frozen=True):
-    """What is left to tell when the process ends. It keeps nothing of pytest, nor of the tests.
+    """What is left to tell when the process ends. It holds no object of pytest's or of the tests.
 
     `begun` is when pytest had ended, `told` when that was told. `files` are written again with all
     that is `recorded`, where there are some. `aloud` tells whether the terminal hears of it.

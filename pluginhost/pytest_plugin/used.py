@@ -14,7 +14,7 @@ from contextlib import suppress
 from types import CodeType, FunctionType
 from typing import Any
 
-from pluginhost.headers import headers_of
+from pluginhost.headers import canonical, headers_of
 from pluginhost.printable import printable
 from pluginhost.pytest_plugin.asking import words_of
 from pluginhost.pytest_plugin.suite_capture import Used
@@ -73,16 +73,12 @@ def _keys_of(config: Any) -> Iterator[str]:
 def _required(config: Any) -> Iterator[str]:
     """Yield the registered names of plugins that the key `required_plugins` names."""
     names = [_DISTRIBUTION.match(line.strip()) for line in config.getini("required_plugins") or ()]
-    wanted = {_plain(found[0]) for found in names if found is not None}
+    wanted = {canonical(found[0]) for found in names if found is not None}
     manager = config.pluginmanager
     for plugin, distribution in manager.list_plugin_distinfo() if wanted else ():
         with suppress(Exception):  # metadata are whatever lies on the disk
-            if _plain(headers_of(distribution).name) in wanted:
+            if canonical(headers_of(distribution).name) in wanted:
                 yield manager.get_name(plugin) or ""
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _strings(function: Any, seen: set[int], depth: int) -> Iterator[str]:

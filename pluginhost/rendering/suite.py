@@ -28,7 +28,6 @@ _LEAST_ROWS = 4  # with their heading
 _MISSING = 2
 _NAME_WIDTH = 42
 _AND_MORE = ", ..."
-_BY_KIND = {"plugin": "plugins", "fixture": "fixtures", "import": "imports"}
 
 
 class _Row(msgspec.Struct, frozen=True):

@@ -97,7 +97,7 @@ def test_run_then_report_then_compare(plugin_folder: Any, tmp_path: Path) -> Non
 def test_a_slower_plugin_is_found_and_a_steady_one_is_not(
     plugin_folder: Any, make_host: Callable[..., PluginHost], tmp_path: Path
 ) -> None:
-    """1.5 times the work is slower, the same work is unchanged, however the machine fares.
+    """Three times the work is slower, the same work is unchanged, however the machine fares.
 
     Both runs are made at the same time, in turn, so that neither has the better machine.
     """
@@ -105,7 +105,7 @@ def test_a_slower_plugin_is_found_and_a_steady_one_is_not(
         plugin_folder(
             {"steady.py": BUSY.format(20_000), "slowed.py": BUSY.format(size)}, name=str(size)
         )
-        for size in (20_000, 30_000)
+        for size in (20_000, 60_000)
     ]
     hosts = [make_host(folder) for folder in folders]
     observations = [observe(host) for host in hosts]
@@ -123,7 +123,7 @@ def test_a_slower_plugin_is_found_and_a_steady_one_is_not(
     comparison = decode(compared.stdout, Comparison)
     verdicts = {change.plugin_id: change.verdict for change in comparison.changes}
     assert verdicts == {"slowed": Verdict.SLOWER, "steady": Verdict.UNCHANGED}
-    assert 1.2 < comparison.changes[0].ratio < 4  # more on a busy machine
+    assert 2 < comparison.changes[0].ratio < 6  # more on a busy machine
 
 
 def test_a_reader_that_goes_away_ends_the_command_silently(plugin_folder: Any) -> None:

@@ -12,17 +12,15 @@ import pytest
 from pluginhost.cli.comparison_lines import comparison_lines, summary
 from pluginhost.comparison import Comparison, Verdict, compare
 from pluginhost.costs import (
-    ApplicationCost,
-    CostReport,
     HookCost,
-    MeasuringCost,
     PluginCost,
     PluginKind,
 )
 from pluginhost.errors import ReportFileError
 from pluginhost.histogram import DurationHistogram
 from pluginhost.rendering.lines import plain
-from pluginhost.report import Environment, Report, decode, encode, json_schema
+from pluginhost.report import Report, decode, encode, json_schema
+from tests.unit.reports import report_of
 
 MS = 1_000_000
 
@@ -54,27 +52,7 @@ def run_with(plugins: dict[str, tuple[int, Sequence[int]]], *, version: str = "1
             )
         )
     whole_ns = sum(row.self_ns for row in rows)
-    costs = CostReport(
-        wall_ns=whole_ns,
-        elapsed_ns=whole_ns,
-        cpu_ns=whole_ns,
-        main_cpu_ns=whole_ns,
-        application=ApplicationCost(name="shop", self_ns=0),
-        plugins=tuple(rows),
-        hooks=tuple(hooks),
-        measuring=MeasuringCost(),
-        unattributed_ns=0,
-    )
-    environment = Environment(
-        python="3.13", platform="x", pluggy="1.6", pluginhost="1", hostname="h", pid=1, cpu_count=2
-    )
-    return Report(
-        name="shop",
-        created_timestamp_ns=1,
-        observed_ns=whole_ns,
-        environment=environment,
-        costs=costs,
-    )
+    return report_of("shop", rows, hooks, wall_ns=whole_ns)
 
 
 def shown(found: Comparison) -> str:

@@ -10,16 +10,13 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from pluginhost.costs import (
-    ApplicationCost,
-    CostReport,
     HookCost,
-    MeasuringCost,
     PluginCost,
     PluginKind,
 )
 from pluginhost.histogram import DurationHistogram
 from pluginhost.pytest_plugin.gate import Judgement, judged
-from pluginhost.report import Environment, Report, write_report
+from pluginhost.report import Report, write_report
 from pluginhost.suite import (
     FileCost,
     FixtureCost,
@@ -29,6 +26,7 @@ from pluginhost.suite import (
     SuiteTests,
     WorkerCost,
 )
+from tests.unit.reports import report_of
 
 MS = 1_000_000
 CALLS = 20
@@ -137,28 +135,7 @@ def run(
         ),
         workers=tuple(WorkerCost(id=f"gw{number}") for number in range(workers)),
     )
-    costs = CostReport(
-        wall_ns=wall_ns,
-        elapsed_ns=wall_ns,
-        cpu_ns=wall_ns,
-        main_cpu_ns=wall_ns,
-        application=ApplicationCost(name="pytest", self_ns=0),
-        plugins=tuple(plugins),
-        hooks=tuple(hooks),
-        measuring=MeasuringCost(),
-        unattributed_ns=0,
-    )
-    environment = Environment(
-        python="3", platform="x", pluggy="1", pluginhost="1", hostname="h", pid=1, cpu_count=2
-    )
-    return Report(
-        name="pytest",
-        created_timestamp_ns=1,
-        observed_ns=wall_ns,
-        environment=environment,
-        costs=costs,
-        suite=suite,
-    )
+    return report_of("pytest", plugins, hooks, wall_ns=wall_ns, suite=suite)
 
 
 def between(folder: Path, before: Report, after: Report, *, share: float = 0.1) -> Judgement:

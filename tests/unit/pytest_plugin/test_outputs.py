@@ -331,6 +331,14 @@ def test_a_bad_baseline_is_told_and_harms_nothing(profiled, tmp_path, content, w
     assert "12 passed" in found.out
 
 
+def test_what_went_wrong_is_told_without_a_terminal_too(profiled, tmp_path: Path) -> None:
+    """Where pytest's own terminal is taken out, a line goes to where errors go."""
+    options = ("-p", "no:terminal", f"--plugin-profile-baseline={tmp_path}/no-such-file")
+    found = profiled({"test_a.py": "def test_a(): pass\n"}, *options)
+    assert found.code == 0
+    assert re.search(r"^pluginhost: baseline: .*no-such-file", found.out, re.MULTILINE)
+
+
 def test_a_file_that_cannot_be_written_is_told_before_the_tests(profiled, tmp_path: Path) -> None:
     """A folder that is not there is a usage error, as it is for pytest's own options."""
     found = profiled(suite(), f"--plugin-profile-markdown={tmp_path}/no/such/file")
