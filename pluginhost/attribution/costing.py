@@ -20,7 +20,6 @@ from pluginhost.capture import ENTRY_POINT, Capture, SeenManager
 from pluginhost.costs import (
     ApplicationCost,
     CostReport,
-    HookCost,
     ImportCost,
     MeasuringCost,
     PluginCost,
@@ -56,6 +55,7 @@ def costs_of(
     parted: Parted | None = None,
     unasked: frozenset[str] = frozenset(),
     least_share: float = 0.0,
+    in_full: bool = True,
 ) -> CostReport:
     """Return what the plugins cost in the program that left `captures[0]`, and in its children.
 
@@ -64,6 +64,7 @@ def costs_of(
     current one. `parted` are the captures, if they were taken apart already.
     What running without one of `unasked`, or a conftest, would save is not worked out. Imports of a
     plugin that took less than `least_share` of the whole are taken for saved, whoever needs them.
+    Only with `in_full` there are rows for each hook, candidates, and the flame graph.
     """
     parted = parted or parted_of(captures, folder=folder)
     owners, parts = parted.owners, parted.parts
@@ -71,7 +72,7 @@ def costs_of(
     nodes = [node for part in parts for node in part.nodes]
     spans = _spans(captures, started_ns, exited_ns)
     wall_ns = sum(end - start for start, end in spans)
-    hooks = hook_costs(captures, nodes)
+    hooks = hook_costs(captures, nodes) if in_full else ()
     savings = _import_savings(captures, nodes, owners, unasked, round(least_share * wall_ns))
     plugins = _plugins(owners, nodes, savings, wall_ns)
     launched = captures[0].spawned_ns is not None or started_ns is not None
@@ -95,13 +96,15 @@ def costs_of(
         hooks=hooks,
         measuring=measuring,
         unattributed_ns=wall_ns - rows_ns,
-        candidates=candidates_among(plugins, hooks, parted.installed),
-        flame_graph=flame_graph(" ".join(command) or name, [part.nodes for part in parts], wall_ns),
+        candidates=candidates_among(plugins, hooks, parted.installed) if in_full else (),
+        flame_graph=flame_graph(" ".join(command) or name, [part.nodes for part in parts], wall_ns)
+        if in_full
+        else None,
         processes=_processes(captures, spans),
         ended=ended or captures[0].ended,
         exit_code=exit_code,
         incomplete=incomplete,
-        notes=_notes(captures, name, hooks, least_share, launched=launched),
+        notes=_notes(captures, name, nodes, least_share, launched=launched),
     )
 
 
@@ -310,7 +313,7 @@ def _import_savings(
 def _notes(
     captures: Sequence[Capture],
     name: str,
-    hooks: Sequence[HookCost],
+    nodes: Iterable[Node],
     least_share: float,
     *,
     launched: bool,
@@ -322,7 +325,7 @@ def _notes(
     notes.append(saved)
     if launched:
         notes.append("modules that the measuring itself needs are part of its own cost")
-    if any(row.untimed for row in hooks):
+    if any(node.record.untimed for node in nodes):
         notes.append(
             f"of many calls within {name} itself only some are timed: their rows are estimates"
         )

@@ -37,8 +37,13 @@ class FilesSeen:
         for placed in parts.placed:
             self._take(placed)
 
-    def rows(self, tests: SuiteTests, names: Sequence[str]) -> tuple[FileCost, ...]:
-        """Return a row for each of `names`, which `tests.files` count, and then the other files."""
+    def rows(
+        self, tests: SuiteTests, names: Sequence[str], *, in_full: bool
+    ) -> tuple[FileCost, ...]:
+        """Return a row for each of `names`, which `tests.files` count, and then the other files.
+
+        Only those `in_full` have histograms.
+        """
         of_tests: dict[str, dict[str, Any]] = {
             name: {"tests": 0, "tests_ns": 0, "setup_ns": 0, "teardown_ns": 0, "bodies": []}
             for name in names
@@ -49,7 +54,8 @@ class FilesSeen:
             row["tests_ns"] += sum(bodies)
             row["setup_ns"] += sum(tests.setup_ns[where])
             row["teardown_ns"] += sum(tests.teardown_ns[where])
-            row["bodies"] += bodies
+            if in_full:
+                row["bodies"] += bodies
         return tuple(
             self._row(name, of_tests.get(name, {}))
             for name in dict.fromkeys((*names, *self._files))

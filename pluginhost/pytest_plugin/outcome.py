@@ -24,7 +24,6 @@ from pluginhost.pytest_plugin.terminal import Terminal
 from pluginhost.suite import Until
 
 if TYPE_CHECKING:
-    from pluginhost.costs import CostReport
     from pluginhost.pytest_plugin.earlier import Imported
     from pluginhost.pytest_plugin.gate import Judgement
     from pluginhost.report import Report
@@ -48,7 +47,8 @@ class Outcome:
         self._session = session
         self._workers = workers
         self._earlier: tuple[Imported, ...] | None = None
-        self._shown: tuple[CostReport, SuiteReport] | None = None
+        self._shown: Recorded | None = None
+        self._elapsed_ns = 0
         self._whole: Recorded | None = None
         self._judgement: Judgement | None = None
         self._written: dict[str, Path] = {}
@@ -58,12 +58,17 @@ class Outcome:
         """Show where the time went until now, and write it: the process may get no further."""
         begun_ns = time.perf_counter_ns()
         try:
-            costs, suite = self._shown = self._recorded(capture).costs(Until.SUMMARY)
+            recorded = self._recorded(capture)
+            with_files = any(map(self._settings.file, WRITERS))
+            costs, suite = recorded.costs(
+                Until.SUMMARY, in_full=with_files or self._terminal.shows_all
+            )
+            self._shown, self._elapsed_ns = recorded, suite.elapsed_ns
             self._terminal.show(costs, suite, time.perf_counter_ns() - begun_ns)
         except Exception as error:
             self._terminal.failed(f"the profile could not be worked out: {named(error)}")
         else:
-            if any(map(self._settings.file, WRITERS)):
+            if with_files:
                 self._write(report_of(costs, suite))
             if self._settings.flag("junit"):
                 self._tried("junit", self._add_properties, suite)
@@ -84,10 +89,9 @@ class Outcome:
             threads_waited_for,
         )
 
-        begun, shown = Moment.now(), self._shown
-        if shown is None:
+        begun, elapsed_ns = Moment.now(), self._elapsed_ns
+        if self._shown is None:
             return
-        elapsed_ns = shown[1].elapsed_ns
         notable = is_notable(begun.clock_ns - self._told_ns, elapsed_ns)
         share = self._settings.fail_over()
         asked = share is not None or any(map(self._settings.file, ("baseline", "markdown")))
@@ -113,8 +117,9 @@ class Outcome:
         recorded = self._recorded(capture)
         costs, suite = recorded.costs(Until.END)
         if later_ns is not None and self._shown is not None:
+            before = self._shown.costs(Until.SUMMARY)
             text = f"{duration(later_ns)} more until pytest had ended"
-            self._terminal.later(f"{text}: {who_took_it(self._shown, (costs, suite))}")
+            self._terminal.later(f"{text}: {who_took_it(before, (costs, suite))}")
         report = report_of(costs, suite)
         self._tried("baseline", self._judge, report)
         self._whole = msgspec.structs.replace(recorded, exit_code=self._exit_code())

@@ -27,8 +27,8 @@ class Recorded(msgspec.Struct, frozen=True):
     root: Path
     exit_code: int | None
 
-    def costs(self, until: Until) -> tuple[CostReport, SuiteReport]:
-        """Work out where the time went."""
+    def costs(self, until: Until, *, in_full: bool = True) -> tuple[CostReport, SuiteReport]:
+        """Work out where the time went, `in_full` or as far as a short section shows it."""
         from pluginhost.pytest_plugin.suite_report import reports_of
 
         return reports_of(
@@ -38,6 +38,7 @@ class Recorded(msgspec.Struct, frozen=True):
             exit_code=self.exit_code,
             missing=self.missing,
             until=until,
+            in_full=in_full,
         )
 
 

@@ -41,11 +41,13 @@ def reports_of(
     exit_code: int | None,
     missing: Sequence[WorkerCost] = (),
     until: Until = Until.SUMMARY,
+    in_full: bool = True,
 ) -> tuple[CostReport, SuiteReport]:
     """Return what plugins cost, and where the suite's time went, in all processes together.
 
     The first of `captured` is the process that the user has started. `missing` are those that left
-    nothing.
+    nothing. What no short section in a terminal shows is there only `in_full`: rows for each hook
+    and marker, candidates, the flame graph, and how the times of the tests of a file are spread.
     """
     captured = [_spanned(each) for each in captured]
     captures = [each.capture for each in captured]
@@ -60,6 +62,7 @@ def reports_of(
         parted=parted,
         unasked=frozenset(OURS),
         least_share=NEGLIGIBLE,
+        in_full=in_full,
     )
     parts = Parts(captures, parted, costs, sum(each.earlier_cpu_ns for each in captured))
     tests, names, marker_sets = _tests(captured, parts)
@@ -76,11 +79,11 @@ def reports_of(
         test_count=len(tests.ids),
         outcomes=dict(Counter(tests.outcomes)),
         tests=tests,
-        files=seen.rows(tests, names),
+        files=seen.rows(tests, names, in_full=in_full),
         fixtures=fixture_costs(
             captured, (each.node for each in parts), parted, costs.wall_ns, str(root)
         ),
-        markers=_markers(tests, marker_sets),
+        markers=_markers(tests, marker_sets) if in_full else (),
         marker_sets=marker_sets,
         imports=slowest(seen.elsewhere),
         workers=(*_workers(captured, parts), *missing),

@@ -36,6 +36,11 @@ class Terminal:
         """Whether there is anybody to hear what was done."""
         return self._reporter is not None and self._reporter.verbosity >= 0
 
+    @property
+    def shows_all(self) -> bool:
+        """Whether the section has all there is."""
+        return self._reporter is not None and self._reporter.verbosity > 0
+
     def show(self, costs: CostReport, suite: SuiteReport, worked_ns: int) -> None:
         """Write the section; `worked_ns` is what it took to work it out."""
         if self._reporter is None:

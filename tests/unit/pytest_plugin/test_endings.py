@@ -73,6 +73,16 @@ def test_what_plugins_do_at_the_end_is_theirs_and_said(profiled) -> None:
     assert max(map(len, said.splitlines())) <= 80
 
 
+def test_the_end_is_said_without_files_too(profiled) -> None:
+    """What the short section did not need is worked out where somebody is to be named."""
+    files = {
+        "conftest.py": "import time\ndef pytest_unconfigure(): time.sleep(0.8)\n",
+        "test_a.py": PASSES,
+    }
+    said = profiled(files, "--plugin-profile", profile=False).out.partition("1 passed")[2]
+    assert re.search(r"until pytest had ended: pytest_unconfigure of\s+conftest\.py 8", said)
+
+
 def test_what_pytest_cleans_up_is_the_exit(profiled) -> None:
     """What comes after all hooks has a part of its own, with its CPU time."""
     found = profiled(

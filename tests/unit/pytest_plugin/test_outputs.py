@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from pluginhost import observe
+from pluginhost.attribution.hooks import hook_costs
 from pluginhost.cli.lines import run_lines
 from pluginhost.comparison import compare
 from pluginhost.pytest_plugin.markdown import escaped
@@ -135,6 +136,31 @@ def test_quiet_is_one_line_and_verbose_is_more(profiled) -> None:
     verbose = profiled(suite(), "-v").out
     assert re.search(r"^in all .* 100\.0$", verbose, re.MULTILINE)
     assert "marker parametrize: 12 tests" in verbose
+
+
+@pytest.mark.parametrize(
+    ("arguments", "in_full"),
+    [
+        pytest.param((), False, id="short"),
+        pytest.param(("-q",), False, id="quiet"),
+        pytest.param(("-v",), True, id="verbose"),
+        pytest.param(("--plugin-profile-html=page.html",), True, id="file"),
+    ],
+)
+def test_what_nobody_is_shown_is_not_worked_out(profiled, monkeypatch, arguments, in_full) -> None:
+    """Rows for each hook are for files, and the short section needs none."""
+    asked: list[int] = []
+
+    def counted(captures, nodes):
+        rows = hook_costs(captures, nodes)
+        asked.append(len(rows))
+        return rows
+
+    monkeypatch.setattr("pluginhost.attribution.costing.hook_costs", counted)
+    found = profiled(suite(), "--plugin-profile", *arguments, profile=False)
+    assert found.code == 0, found.out
+    assert bool(asked) is in_full
+    assert all(asked)
 
 
 def test_without_being_asked_nothing_is_shown_or_imported(profiled) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
+from msgspec.structs import replace
 
 from pluginhost.calltree import MEASURING, EventKind
 from pluginhost.capture import CallRecord, Capture, SeenManager, SeenPlugin, SiteRecord
@@ -47,6 +48,10 @@ CAPTURE = Capture(
     main_cpu_ns=1,
     ended="exit",
 )
+COLUMNS = {
+    name: array("q", [1000]).tobytes()
+    for name in ("setup_ns", "call_ns", "self_ns", "cpu_ns", "teardown_ns")
+}
 CAPTURED = SuiteCapture(capture=CAPTURE, started_ns=0, ids=("a::b",), outcomes=b"\0")
 
 
@@ -219,6 +224,28 @@ def test_what_workers_have_counted_is_merged_exactly(per_worker: list[list[int]]
     assert (hook.calls, hook.histogram) == (len(every), exact.buckets())
     assert fixture.setup_ns == sum(every)
     assert [worker.id for worker in suite.workers] == [f"gw{n}" for n in range(len(per_worker))]
+
+
+@given(OF_WORKERS)
+def test_a_short_section_needs_less_and_shows_the_same(per_worker: list[list[int]]) -> None:
+    """What is not worked out for it is what it does not show; all else is as in full."""
+    captured = [SuiteCapture(capture=CAPTURE, started_ns=0), *map(worker_with, per_worker)]
+    captured = [replace(each, ids=("a::b",), marker_sets=((), ("slow",))) for each in captured]
+    captured = [replace(each, outcomes=b"\0", markers=(1,), columns=COLUMNS) for each in captured]
+    (costs, suite), (few, short) = (
+        reports_of(captured, command=(), root=Path("/here"), exit_code=0, in_full=in_full)
+        for in_full in (True, False)
+    )
+    for verbosity in (-1, 0):
+        shown = suite_text(few, short, verbosity=verbosity)
+        assert shown == suite_text(costs, suite, verbosity=verbosity)
+    assert costs.hooks
+    assert costs.flame_graph is not None
+    assert few == replace(costs, hooks=(), candidates=(), flame_graph=None)
+    assert suite.markers
+    assert all(file.histogram for file in suite.files)
+    files = tuple(replace(file, histogram=()) for file in suite.files)
+    assert short == replace(suite, markers=(), files=files)
 
 
 trees = st.recursive(
