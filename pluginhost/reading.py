@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 import msgspec
 
@@ -17,7 +16,7 @@ OTHERS_TOLERANCE_NS = 50_000
 """CPU time of others during an execution up to which it counts as undisturbed."""
 
 
-class Reading(NamedTuple):
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """The costly readings of one sampled execution; see `Reading.of`.
 
     The resident set is a gauge of the whole process. Where `overlapped` is true, other threads or

@@ -20,7 +20,6 @@ from importlib.util import MAGIC_NUMBER, cache_from_source, resolve_name
 from inspect import CO_OPTIMIZED
 from pathlib import Path
 from types import CodeType
-from typing import NamedTuple
 
 _HEADER_BYTES = 16  # of a .pyc file (PEP 552)
 _KEPT = 10_000  # files that are not read again unless they have changed
@@ -74,12 +73,8 @@ def _packages_of(modules: Iterable[str]) -> set[str]:
     return {name.partition(".")[0] for name in modules} - sys.stdlib_module_names
 
 
-class _Statement(NamedTuple):
-    """What an import statement names: the module, at how many dots, and what is taken from it."""
-
-    level: int
-    module: str
-    names: tuple[str, ...]
+_Statement = tuple[int, str, tuple[str, ...]]
+"""What an import statement names: at how many dots, the module, and what is taken from it."""
 
 
 def _imported(name: str, file: str, tops: frozenset[str]) -> Iterator[str]:
@@ -116,22 +111,22 @@ def _mentioned(file: str, changed_ns: int, size: int) -> frozenset[str] | None:
     """
     if _compiled(file) is not None:
         statements = _statements(file, changed_ns, size)
-        return frozenset(each.module.partition(".")[0] for each in statements)
+        return frozenset(module.partition(".")[0] for _, module, _ in statements)
     try:
         text = Path(file).read_bytes()
     except OSError:
         return None
     if not text.isascii():  # a name may be written in several ways
         return None
-    found = set(_FROM.findall(text))
-    for after in _IMPORT.findall(text):
-        found.update(_WORD.findall(after))
+    found = set(re.findall(_FROM, text))
+    for after in re.findall(_IMPORT, text):
+        found.update(re.findall(_WORD, after))
     return frozenset(sys.intern(word.decode()) for word in found)
 
 
-_FROM = re.compile(rb"\bfrom[\s\\]+(\w+)")
-_IMPORT = re.compile(rb"\bimport\b((?:[^\n;#\\]|\\\r?\n)*)")
-_WORD = re.compile(rb"\w+")
+_FROM = rb"\bfrom[\s\\]+(\w+)"
+_IMPORT = rb"\bimport\b((?:[^\n;#\\]|\\\r?\n)*)"
+_WORD = rb"\w+"
 
 
 @lru_cache(_KEPT)
@@ -163,7 +158,7 @@ def _statements_in(code: CodeType) -> Iterator[_Statement]:
             level, start = _argument(units, start - 2)
             small = units[start] == _LOAD_SMALL_INT
             taken = code.co_consts[names] or ()
-            yield _Statement(
+            yield (
                 level if small else code.co_consts[level],
                 code.co_names[base],
                 tuple(sys.intern(each) for each in taken if each != "*"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from inspect import unwrap
 from typing import Any
@@ -16,8 +15,8 @@ from pluginhost.pytest_plugin.sections import SETTING_UP, TEARING_DOWN
 from pluginhost.pytest_plugin.suite_capture import FixtureSeen
 
 Sites = tuple[CallSite, CallSite]
-_OF_TESTS = re.compile(r"_?(?:xunit|unittest)_(\w+?)_fixture_(.*)", re.DOTALL)
-"""The names of fixtures that pytest makes of what test modules and classes define."""
+_OF_TESTS = ("xunit", "unittest")
+"""How the names begin of fixtures that pytest makes of what test modules and classes define."""
 
 
 class FixturesSeen:
@@ -90,10 +89,10 @@ def _as_written(name: str, function: Any) -> str | None:
 
     None for other fixtures. What only tears down is called after that.
     """
-    found = _OF_TESTS.fullmatch(name)
-    if found is None:
+    named, made, where = name.removeprefix("_").partition("_fixture_")
+    kind, _, what = named.partition("_")
+    if kind not in _OF_TESTS or not made or not what:
         return None
-    what, where = found.groups()
     try:
         values = {
             variable: cell.cell_contents

@@ -20,7 +20,7 @@ from pluginhost.pytest_plugin.asking import words_of
 from pluginhost.pytest_plugin.suite_capture import Used
 
 _DEEPEST = 4
-_DISTRIBUTION = re.compile(r"[A-Za-z0-9._-]+")
+_DISTRIBUTION = r"[A-Za-z0-9._-]+"
 
 
 def used_of(config: Any) -> tuple[Used, ...]:
@@ -72,7 +72,9 @@ def _keys_of(config: Any) -> Iterator[str]:
 
 def _required(config: Any) -> Iterator[str]:
     """Yield the registered names of plugins that the key `required_plugins` names."""
-    names = [_DISTRIBUTION.match(line.strip()) for line in config.getini("required_plugins") or ()]
+    names = [
+        re.match(_DISTRIBUTION, line.strip()) for line in config.getini("required_plugins") or ()
+    ]
     wanted = {canonical(found[0]) for found in names if found is not None}
     manager = config.pluginmanager
     for plugin, distribution in manager.list_plugin_distinfo() if wanted else ():

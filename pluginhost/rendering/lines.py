@@ -14,7 +14,7 @@ Span = tuple[str, str]
 Line = tuple[Span, ...]
 """Styles are words: `title`, `head`, `bad`, `good`, `dim`, `bar`, or empty."""
 
-_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:[num]?s|[KMG]?i?B|%)(?!\w))")
+_BEFORE_UNIT = r"(?<=\d) (?=(?:[num]?s|[KMG]?i?B|%)(?!\w))"
 _KEPT = "\N{NO-BREAK SPACE}"
 
 
@@ -68,7 +68,7 @@ def wrapped(text: str, width: int) -> Iterator[str]:
 
     A figure and its unit stay together.
     """
-    for line in wrap(_BEFORE_UNIT.sub(_KEPT, text), width):
+    for line in wrap(re.sub(_BEFORE_UNIT, _KEPT, text), width):
         rest = line.replace(_KEPT, " ")
         while width_of(rest) > width:
             cut = fitted(rest, width).rstrip().removesuffix(ELLIPSIS)

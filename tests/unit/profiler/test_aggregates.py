@@ -9,6 +9,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -18,7 +19,7 @@ from pluginhost.calltree import CallTree
 from pluginhost.errors import InvalidValueError, PluginNotFoundError
 from pluginhost.events import Detail, Failure
 from pluginhost.histogram import RELATIVE_ERROR
-from pluginhost.reading import OTHERS_TOLERANCE_NS, Reading
+from pluginhost.reading import OTHERS_TOLERANCE_NS, RawReading, Reading
 
 MIB = 1024 * 1024
 SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
@@ -51,10 +52,10 @@ def batch_of(*extras: Any, duration_ns: int = 1_000_000, plugin_id: str = "a") -
     return EventBatch(records, 0)
 
 
-def reading(**changes: int) -> Reading:
-    """Half a ms of CPU in a process of 100 MiB, nobody else about."""
+def reading(**changes: int) -> RawReading:
+    """Half a ms of CPU in a process of 100 MiB, nobody else about; as it is taken."""
     known = Reading(500_000, 100 * MIB, 100 * MIB, 0, 1, 1, 0, 0)
-    return known._replace(**changes)
+    return msgspec.structs.astuple(msgspec.structs.replace(known, **changes))
 
 
 # Durations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -12,15 +13,16 @@ from pluginhost.calltree import CallTree
 from pluginhost.events import Detail, Failure
 from pluginhost.profiler import history as history_module
 from pluginhost.profiler.history import ExecutionHistory
-from pluginhost.reading import Reading
+from pluginhost.reading import RawReading, Reading
 from pluginhost.report import ExecutionMetrics, PerformanceSample
 
 EPOCH_NS = 1_700_000_000_000_000_000
 
 
-def reading_of(number: int) -> Reading:
-    """Figures that tell which execution they are of."""
-    return Reading(number, 1_000_000, 1_000_000 + number, 0, 1, 2, 3, 4)
+def reading_of(number: int, **changes: int) -> RawReading:
+    """Figures that tell which execution they are of, as they are taken."""
+    known = Reading(number, 1_000_000, 1_000_000 + number, 0, 1, 2, 3, 4)
+    return msgspec.structs.astuple(msgspec.structs.replace(known, **changes))
 
 
 def batch_of(plugin_id: str, numbers: range, *extras: Any) -> EventBatch:
@@ -61,8 +63,8 @@ def test_any_batches_against_a_list(max_history: int, batches: list[list[str | N
                 PerformanceSample(
                     timestamp_ns=EPOCH_NS + number * 1_000,
                     duration_ns=number,
-                    cpu_time_ns=reading.cpu_ns,
-                    rss_bytes=reading.rss_after_bytes,
+                    cpu_time_ns=number,
+                    rss_bytes=1_000_000 + number,
                 )
                 if reading
                 else None
@@ -73,7 +75,7 @@ def test_any_batches_against_a_list(max_history: int, batches: list[list[str | N
         assert profiler.get_metrics("a") == model[-1]
 
 
-def expected(number: int, reading: Reading | None, failure: Failure | None) -> ExecutionMetrics:
+def expected(number: int, reading: RawReading | None, failure: Failure | None) -> ExecutionMetrics:
     known: dict[str, Any] = {}
     if reading is not None:
         known = {
@@ -112,7 +114,7 @@ def test_executions_from_several_places_are_in_the_order_of_their_ends() -> None
 def test_what_shrinks_and_who_else_ran() -> None:
     """Memory given back is told apart from memory taken; a disturbed reading says so."""
     profiler = Profiler()
-    shrunk = Reading(5, 3_000, 1_000, 10**9, 1, 1, 0, 0)
+    shrunk = (5, 3_000, 1_000, 10**9, 1, 1, 0, 0)
     profiler.observe(batch_of("a", range(1, 2), shrunk))
     got = profiler.get_metrics("a")
     assert (got.memory_allocated_bytes, got.memory_released_bytes) == (0, 2_000)
@@ -130,7 +132,7 @@ def test_an_execution_that_took_no_time_has_no_cpu_percent() -> None:
 def test_an_absurd_number_of_threads_is_cut() -> None:
     """A column of two bytes must not lose the other readings."""
     profiler = Profiler()
-    crowded = reading_of(1)._replace(threads_before=70_000, tasks_after=1_000_000)
+    crowded = reading_of(1, threads_before=70_000, tasks_after=1_000_000)
     profiler.observe(batch_of("a", range(1, 3), crowded, reading_of(2)))
     first, second = profiler.get_history("a")
     assert (first.threads_at_start, first.tasks_at_end) == (65_535, 65_535)
