@@ -14,6 +14,8 @@ def printable(text: object, limit: int = 200) -> str:
     shown as Python escapes. The argument may be any object: one whose `__str__` raises is shown
     by its type.
     """
+    if type(text) is str and len(text) <= limit and text.isprintable():
+        return text  # as nearly always
     raw = text if isinstance(text, str) else _text_of(text)
     raw = raw[: limit + 1]
     if not raw.isprintable():

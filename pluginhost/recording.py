@@ -302,10 +302,11 @@ def _thread_cpu_ns(thread_id: int) -> int:
 
 
 def _module_files() -> dict[str, str]:
-    files = (
-        (name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items())
-    )
-    found = {name: file for name, file in files if isinstance(file, str)}
+    found = {
+        name: file
+        for name, module in list(sys.modules.items())
+        if isinstance(file := getattr(module, "__file__", None), str)
+    }
     texts = (*found, *found.values())
     if all(map(str.isprintable, texts)) and max(map(len, texts), default=0) < _LONGEST_NAME:
         return found  # as always

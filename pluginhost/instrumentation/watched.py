@@ -31,6 +31,8 @@ class WatchedManager:
         self._specification: str | None = None
         self._projects = projects
         self._plugins: dict[str, SeenPlugin] = {}
+        self._names: dict[str, str] = {}
+        """What the records call plugins that were noted, by their registered names."""
         self._implementations: dict[tuple[str, str], Implementation] = {}
 
     def name_of(self, impl: pluggy.HookImpl) -> str:
@@ -68,28 +70,28 @@ class WatchedManager:
                 )
             else:
                 self._note(registered_name, plugin, distributions.get(id(plugin)))
-        names: dict[int, str] = {}
         for hook, caller in list(vars(manager.hook).items()):
             if not isinstance(caller, pluggy.HookCaller):
                 continue
             if self._specification is None and caller.spec is not None:
                 self._specification = module_name_of(caller.spec.namespace)
+            shown = printable(hook)
             for impl in caller.get_hookimpls():
-                style = "wrapper" if impl.wrapper else "hookwrapper"
-                style = style if impl.wrapper or impl.hookwrapper else "function"
-                plugin_id = id(impl.plugin)
-                if plugin_id not in names:
-                    names[plugin_id] = self._note(impl.plugin_name, impl.plugin)
-                implementation = Implementation(names[plugin_id], printable(hook), style)
-                self._implementations[names[plugin_id], hook] = implementation
+                name = self._note(impl.plugin_name, impl.plugin)
+                self._implementations[name, hook] = Implementation(name, shown, _style_of(impl))
 
     def _note(self, registered_name: str, plugin: object, distribution: Any = None) -> str:
         """Note a plugin unless it is known, or is known without its distribution."""
+        if distribution is None and registered_name in self._names:
+            return self._names[registered_name]
         module = module_name_of(plugin)
         shown = printable(registered_name, 500)
-        if registered_name == str(id(plugin)):  # a name that says nothing, and differs every time
+        nameless = registered_name == str(id(plugin))  # that says nothing, and differs every time
+        if nameless:
             shown = f"{module}.{printable(_class_of(plugin).__qualname__)}"
         name = self._named(shown)
+        if not nameless:
+            self._names[registered_name] = name
         noted = self._plugins.get(name)
         if noted is None or (noted.distribution is None and distribution is not None):
             known = sys.modules.get(module)
@@ -110,6 +112,10 @@ class WatchedManager:
         """Return what the records call the plugin that is shown so in this manager."""
         taken = self._projects.setdefault(shown, self.project)
         return shown if taken == self.project else f"{self.project}/{shown}"
+
+
+def _style_of(impl: pluggy.HookImpl) -> str:
+    return "wrapper" if impl.wrapper else "hookwrapper" if impl.hookwrapper else "function"
 
 
 def _is_module(plugin: object) -> bool:

@@ -6,6 +6,7 @@ What is requested by `getfixturevalue` only, from a test's body, is not seen.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain, repeat
 from typing import Any
 
 from pluginhost.instrumentation.fixtures import packages_of
@@ -16,12 +17,9 @@ from pluginhost.pytest_plugin.suite_capture import Needed
 
 def used_by_tests(session: Any) -> set[Any]:
     """Return all fixtures that a session's tests know by the names they use."""
-    return {
-        each
-        for info in _infos(getattr(session, "items", None) or ())
-        for several in info.name2fixturedefs.values()
-        for each in several
-    }
+    infos = _infos(getattr(session, "items", None) or ())
+    several = chain.from_iterable(info.name2fixturedefs.values() for info in infos)
+    return set(chain.from_iterable(several))
 
 
 def needed_of(session: Any, used: Collection[Any]) -> tuple[Needed, ...]:
@@ -48,10 +46,11 @@ def needed_of(session: Any, used: Collection[Any]) -> tuple[Needed, ...]:
     return tuple(found.values())
 
 
-def _infos(items: Iterable[Any]) -> Iterator[Any]:
-    """Yield what pytest knows of the fixtures of tests; parameters of one share that."""
-    shared = {id(info): info for info in (getattr(item, "_fixtureinfo", None) for item in items)}
-    yield from (info for info in shared.values() if info is not None)
+def _infos(items: Iterable[Any]) -> list[Any]:
+    """Return what pytest knows of the fixtures of tests; parameters of one share that."""
+    infos = list(map(getattr, items, repeat("_fixtureinfo"), repeat(None)))
+    shared = dict(zip(map(id, infos), infos, strict=True))
+    return [info for info in shared.values() if info is not None]
 
 
 def _requested(info: Any, packages: set[str]) -> Iterator[Any]:

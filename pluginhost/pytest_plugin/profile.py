@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from itertools import repeat
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -245,14 +247,16 @@ def _without(capture: Capture, untimed: set[tuple[str, str]]) -> Capture:
 
 def _markers(ids: list[str], session: Any) -> tuple[tuple[int, ...], tuple[tuple[str, ...], ...]]:
     """Return for each test which set of markers it has, and these sets."""
+    items = getattr(session, "items", None) or ()
+    # What tests that are alike have in common, at C speed:
+    parents = map(id, map(attrgetter("parent"), items))
+    own = map(map, repeat(attrgetter("name")), map(attrgetter("own_markers"), items))
+    keys = list(zip(parents, map(tuple, own), strict=True))
     sets: dict[tuple[str, ...], int] = {(): 0}
-    known: dict[tuple[Any, ...], int] = {}  # by what tests that are alike have in common
-    by_id = {}
-    for item in getattr(session, "items", None) or ():
-        key = (id(item.parent), *[mark.name for mark in item.own_markers])
-        found = known.get(key)
-        if found is None:
-            names = tuple(sorted({printable(mark.name, 100) for mark in item.iter_markers()}))
-            found = known[key] = sets.setdefault(names, len(sets))
-        by_id[item.nodeid] = found
-    return tuple([by_id.get(each, 0) for each in ids]), tuple(sets)
+    set_of = {}
+    for key, item in dict(zip(keys, items, strict=True)).items():
+        names = tuple(sorted({printable(mark.name, 100) for mark in item.iter_markers()}))
+        set_of[key] = sets.setdefault(names, len(sets))
+    nodeids = map(attrgetter("nodeid"), items)
+    by_id = dict(zip(nodeids, map(set_of.__getitem__, keys), strict=True))
+    return tuple(map(by_id.get, ids, repeat(0))), tuple(sets)

@@ -26,23 +26,25 @@ _DISTRIBUTION = r"[A-Za-z0-9._-]+"
 def used_of(config: Any) -> tuple[Used, ...]:
     """Return the plugins, by their registered names, of which something is in use, and what."""
     options = dict.fromkeys(_options_in(words_of(config)))
-    keys = dict.fromkeys(_keys_of(config))
+    keys = dict.fromkeys((*_keys_of(config), *filter(str.isupper, os.environ)))
     found: dict[str, str] = {}
-    own: set[str] = {"-p", "addopts"}
     claims: list[tuple[str, set[str]]] = []
+    own: list[Any] = []
     for impl in config.pluginmanager.hook.pytest_addoption.get_hookimpls():
-        strings = set(_strings(impl.function, set(), 0))
-        if (getattr(impl.function, "__module__", None) or "").startswith("_pytest."):
-            own |= strings
-        else:
-            claims.append((impl.plugin_name, strings))
-    for name, strings in claims:
-        mine = strings - own
+        top = _top(getattr(impl.function, "__module__", None))
+        if top == "_pytest":
+            own.append(impl.function)
+        elif top != "pluginhost":
+            named = {*options, *keys}.intersection(_strings(impl.function, set(), 0))
+            claims += [(impl.plugin_name, named)] if named else []
+    of_pytest = {"-p", "addopts"}
+    if claims:
+        of_pytest.update(*(_strings(function, set(), 0) for function in own))
+    for name, named in claims:
+        mine = named - of_pytest
         if (option := next((each for each in options if each in mine), None)) is not None:
             found[name] = f"{option} is used"
-        elif (key := next((each for each in keys if each in mine), None)) is not None or (
-            key := next((each for each in mine if each.isupper() and each in os.environ), None)
-        ):
+        elif (key := next((each for each in keys if each in mine), None)) is not None:
             found[name] = f"{key} is set"
     for name in _required(config):
         found.setdefault(name, "required_plugins has it")

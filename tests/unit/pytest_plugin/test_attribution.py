@@ -327,6 +327,44 @@ def test_markers_have_rows(profiled) -> None:
     assert rows["skipif"].self_ns >= 20 * MS
 
 
+def test_tests_that_look_alike_have_the_markers_of_where_they_are(profiled) -> None:
+    """What is worked out once is what a class, a function and a parameter have in common."""
+    found = profiled(
+        {
+            "pytest.ini": "[pytest]\nmarkers =\n  one\n  other\n",
+            "test_a.py": """
+                import pytest
+                one, other = pytest.mark.one, pytest.mark.other
+                @one
+                def test_a(): pass
+                @pytest.mark.parametrize("n", [1, pytest.param(2, marks=other), 3])
+                def test_b(n): pass
+                @other
+                class TestK:
+                    @one
+                    def test_a(self): pass
+                    def test_c(self): pass
+                class TestL:
+                    def test_c(self): pass
+            """,
+        }
+    )
+    tests = found.suite.tests
+    sets = {
+        each.partition("::")[2]: found.suite.marker_sets[number]
+        for each, number in zip(tests.ids, tests.markers, strict=True)
+    }
+    assert sets == {
+        "test_a": ("one",),
+        "test_b[1]": ("parametrize",),
+        "test_b[2]": ("other", "parametrize"),
+        "test_b[3]": ("parametrize",),
+        "TestK::test_a": ("one", "other"),
+        "TestK::test_c": ("other",),
+        "TestL::test_c": (),
+    }
+
+
 def test_a_failing_fixture_is_charged_and_counted(profiled) -> None:
     """The error has a figure, its test an outcome, and teardown that was promised is still charged."""
     found = profiled(
