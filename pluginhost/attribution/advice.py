@@ -45,7 +45,7 @@ def candidates_among(
     found = []
     for row in plugins:
         known = installed.named(row.distribution) if row.distribution else None
-        if known is None or known.requested or row.remedy is None:
+        if known is None or row.remedy is None or installed.requested(known.name):
             continue
         requirers = installed.requirers(known.name)
         if not requirers or not active.isdisjoint(requirers):  # a plugin may fail without it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 
@@ -67,7 +67,7 @@ class Owners:
         if name.startswith(FIXTURE) and name not in self._of_plugin:
             module = name.removeprefix(FIXTURE)
             conftests = self._conftests.get(module, ())
-            unit = self._of_import.get(module) or self._of_package.get(_top(module))
+            unit = self._of_import.get(module) or self.of_package(module)
             unit = next(iter(conftests)) if len(conftests) == 1 else unit
             self._of_plugin[name] = unit
             if unit is not None:
@@ -89,7 +89,7 @@ class Owners:
                 return self._of_plugin[entry]
             name = module
         if importer is None and not by_module:
-            importer = self._of_package.get(_top(name))
+            importer = self.of_package(name)
         return self._of_import.get(name, importer)
 
     def modules_of_others(self, unit: str) -> set[str]:
@@ -97,15 +97,20 @@ class Owners:
         found = {name for name, other in self._of_import.items() if other not in (None, unit)}
         return found | {name for name, units in self._conftests.items() if units - {unit}}
 
+    def of_package(self, module: str) -> str | None:
+        """Return the unit of the plugin whose distribution has the top-level package of a module."""
+        return self._of_package.get(_top(module))
+
     def is_own(self, module: str) -> bool:
         """Whether a module is the application's."""
         return module.partition(".")[0] in self._own
 
     def _place(self, manager: SeenManager) -> None:
         plugins = [plugin for plugin in manager.plugins if not plugin.blocked]
+        loaded = {_top(plugin.module) for plugin in plugins if plugin.distribution is not None}
         units: list[tuple[SeenPlugin, PluginKind, list[SeenPlugin]]] = []
         for plugin in sorted(plugins, key=_heads_first):
-            kind = self._kind(plugin)
+            kind = self._kind(plugin, loaded)
             head = None
             if kind is PluginKind.INSTALLED and plugin.distribution is None:
                 head = self._head(plugin, [unit for unit in units if unit[1] is kind])
@@ -139,7 +144,8 @@ class Owners:
             head.found,
         )
         if kind is PluginKind.INSTALLED:
-            for package in self._installed.packages_with(_top(head.module)):
+            packages = self._installed.packages_of(found.name) if found else frozenset()
+            for package in (_top(head.module), *packages):
                 self._of_package.setdefault(package, name)
         self._claim(parts, kind, name)
 
@@ -159,12 +165,13 @@ class Owners:
             if unit is not None and _top(part.module) not in sys.stdlib_module_names:
                 self._of_import.setdefault(part.module, unit)
 
-    def _kind(self, plugin: SeenPlugin) -> PluginKind:
+    def _kind(self, plugin: SeenPlugin, loaded: Container[str]) -> PluginKind:
+        """Return where a plugin is from; `loaded` are the packages of entry points that were."""
         if plugin.is_module and Path(plugin.file or "").name == _CONFTEST:
             return PluginKind.CONFTEST
         if self.is_own(plugin.module):
             return PluginKind.BUILT_IN
-        if plugin.distribution is not None or self._installed.of_module(plugin.module) is not None:
+        if _top(plugin.module) in loaded or self._installed.of_module(plugin.module) is not None:
             return PluginKind.INSTALLED
         return PluginKind.LOCAL
 
@@ -172,13 +179,12 @@ class Owners:
         self, plugin: SeenPlugin, units: Iterable[tuple[SeenPlugin, PluginKind, list[SeenPlugin]]]
     ) -> list[SeenPlugin] | None:
         """Return the parts of the plugin, of the same distribution, whose module is the nearest."""
-        mine = self._installed.of_module(plugin.module)
-        near = [
-            (_in_common(plugin.module, head.module), parts)
-            for head, _, parts in units
-            if self._installed.of_module(head.module) == mine
-        ]
-        return max(near, key=lambda pair: pair[0])[1] if near else None
+        heads = [(_in_common(plugin.module, head.module), head, parts) for head, _, parts in units]
+        near = [each for each in heads if each[0]]
+        if not near:
+            mine = self._installed.of_module(plugin.module)
+            near = [each for each in heads if self._installed.of_module(each[1].module) == mine]
+        return max(near, key=lambda each: each[0])[2] if near else None
 
     def _shown(self, plugin: SeenPlugin, kind: PluginKind) -> str:
         if kind is PluginKind.CONFTEST and plugin.file is not None:

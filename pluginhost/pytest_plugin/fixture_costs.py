@@ -10,7 +10,6 @@ from pluginhost.attribution import Parted
 from pluginhost.attribution.partition import Node
 from pluginhost.calltree import EventKind
 from pluginhost.capture import SiteRecord
-from pluginhost.costs import PluginKind
 from pluginhost.histogram import DurationHistogram
 from pluginhost.pytest_plugin.scopes import narrower
 from pluginhost.pytest_plugin.sections import SETTING_UP, TEARING_DOWN
@@ -114,15 +113,4 @@ def _owner(seen: FixtureSeen, parted: Parted) -> str | None:
     owners = [parted.owners.of_plugin(plugin.name) for plugin in in_file or in_module]
     if owners:
         return owners[0] if in_file or len(set(owners)) == 1 else None
-    found = parted.installed.of_module(seen.module)
-    if found is None:
-        return None
-    units = parted.owners.units.values()
-    return next(
-        (
-            unit.name
-            for unit in units
-            if unit.distribution == found.name and unit.kind is PluginKind.INSTALLED
-        ),
-        None,
-    )
+    return parted.owners.of_package(seen.module)
