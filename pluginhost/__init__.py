@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from pluginhost.bus import EventBus as EventBus
     from pluginhost.calltree import EventKind as EventKind
     from pluginhost.errors import PluginHostError as PluginHostError
-    from pluginhost.events import Event as Event, EventBatch as EventBatch, Status as Status
+    from pluginhost.events import Event as Event, EventBatch as EventBatch
     from pluginhost.hookspecs import Host as Host, hookimpl as hookimpl, hookspec as hookspec
     from pluginhost.host.host import PluginHost as PluginHost
     from pluginhost.inside import Inside as Inside
+    from pluginhost.journal import Status as Status
     from pluginhost.observation import Observation as Observation, observe as observe
     from pluginhost.profiler.profiler import Profiler as Profiler
     from pluginhost.profiler.rules import Thresholds as Thresholds
@@ -30,7 +31,7 @@ _HOMES = {
     "analytics.engine": "AnalyticsEngine", "analytics.records": "AnalyticsEvent",
     "bus": "EventBus", "calltree": "EventKind", "subscription": "Observer",
     "errors": "PluginHostError",
-    "events": "Event EventBatch Status", "hookspecs": "Host hookimpl hookspec",
+    "events": "Event EventBatch", "journal": "Status", "hookspecs": "Host hookimpl hookspec",
     "host.host": "PluginHost", "inside": "Inside", "observation": "Observation observe",
     "profiler.profiler": "Profiler", "profiler.rules": "Thresholds",
     "report": "PluginInfo PluginState Report",

@@ -28,7 +28,6 @@ from pluginhost.instrumentation.nesting import frame_variable
 from pluginhost.instrumentation.sampling import Sampler
 from pluginhost.instrumentation.tap import HookTapSource
 from pluginhost.printable import printable
-from pluginhost.profiler.calls import CallTotals
 from pluginhost.profiler.inside import with_inside
 from pluginhost.profiler.profiler import Profiler
 from pluginhost.recording import Recorder
@@ -45,6 +44,8 @@ from pluginhost.report import (
 
 if TYPE_CHECKING:
     from pluginhost.history.keeper import HistoryKeeper
+
+_CAPACITY = 10_000  # records of a manager between two rounds of adding up; about 1 MB
 
 
 class Watched(Protocol):
@@ -287,8 +288,8 @@ class _Manager:
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         self.name = printable(manager.project_name)
-        self._recorder = Recorder(ledger=CallTotals())
-        self.bus = self._recorder.bus
+        self.bus = EventBus(capacity=_CAPACITY, drain_chunk=_CAPACITY)
+        self._recorder = Recorder(bus=self.bus)
         self._recorder.watch(manager)
         self._recorder.start()
         self.close = self._recorder.close

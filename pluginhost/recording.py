@@ -10,19 +10,15 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pluggy
 
-from pluginhost.bus import EventBus, Source
 from pluginhost.calltree import CallPath, CallTree
 from pluginhost.capture import (
-    CallRecord,
     Capture,
-    SiteRecord,
 )
-from pluginhost.events import EventBatch
 from pluginhost.instrumentation.by_thread import ThreadNesting
 from pluginhost.instrumentation.calls import CallTimer
 from pluginhost.instrumentation.fixtures import FixtureSource
@@ -35,6 +31,9 @@ from pluginhost.printable import printable
 from pluginhost.profiler.calls import CallTotals
 from pluginhost.profiler.in_place import InPlace
 
+if TYPE_CHECKING:  # who only wants sums does not pay for a bus
+    from pluginhost.bus import EventBus, Source
+
 MAX_PATHS, MAX_DEPTH = 200_000, 1_000
 """Deep enough for the imports of large programs, and still a bound."""
 
@@ -43,30 +42,13 @@ CPU_GAP_NS = 100_000
 
 _TICK_NS = 5_000_000  # how often at most it is looked whether to add up, without a CPU clock
 _LONGEST_NAME = 500  # of a module
-_CAPACITY = 10_000  # records between two rounds of adding up; about 1 MB
-
-
-class Ledger(Protocol):
-    """An observer that keeps the totals of all call paths."""
-
-    def observe(self, batch: EventBatch) -> None:
-        """Take a batch from the bus."""
-
-    def count(self, path: CallPath) -> int:
-        """Return how many calls of one path were added up."""
-
-    def total_ns(self, path: CallPath) -> int:
-        """Return the time of all calls of one path that were added up."""
-
-    def records(self) -> tuple[tuple[CallRecord, ...], tuple[SiteRecord, ...]]:
-        """Return all paths, callers first, and all sites of hook calls."""
 
 
 class Recorder:
     """Watches pluggy managers, and all imports meanwhile, for one thread whose time adds up.
 
-    That thread is the one that makes the recorder. With a `ledger`, it and all other observers of
-    `bus` are told of every call in order; without, calls are only added up, which costs less.
+    That thread is the one that makes the recorder. With a `bus`, its observers are told of every
+    call in order; without, calls are only added up, which costs less.
     `cpu_gap_ns` is how often at most the CPU clock is read (see `ThreadCpu`; None: never), `imports`
     whether they are recorded. `begun_ns` and `spawned_ns` are what `Capture` says of them.
     With `sparing`, the application's own implementations, of all hooks or of those it names, are not
@@ -81,34 +63,32 @@ class Recorder:
         *,
         cpu_gap_ns: int | None = CPU_GAP_NS,
         imports: bool = True,
-        ledger: Ledger | None = None,
+        bus: EventBus | None = None,
         begun_ns: int | None = None,
         spawned_ns: int | None = None,
         drained: Callable[[], None] | None = None,
         sparing: bool | Collection[str] = False,
         fixtures: bool = False,
     ) -> None:
-        self.bus = EventBus(capacity=_CAPACITY, drain_chunk=_CAPACITY)
+        self._bus = bus
         self._thread_id = threading.get_ident()
-        on_bus = ledger is not None
-        self.bus.tree = tree = CallTree(
+        self.tree = tree = CallTree(
             MAX_PATHS,
             MAX_DEPTH,
             thread_id=self._thread_id,
-            journal_of=partial(BusJournal, self.bus) if on_bus else lambda _path: [],
+            journal_of=partial(BusJournal, bus) if bus is not None else lambda _path: [],
         )
-        self._ledger: Ledger
+        self._totals = CallTotals()
         self._adding: InPlace | None = None
-        if ledger is not None:
-            self._ledger = ledger
-            self.bus.subscribe(ledger, live=False)
+        if bus is not None:
+            bus.tree = tree
+            bus.subscribe(self._totals, live=False)
         else:
-            self._ledger = totals = CallTotals()
-            self._adding = InPlace(tree, totals)
+            self._adding = InPlace(tree, self._totals)
         self._drained = drained
         self._sparing = sparing
         self._sparers: list[Sparer] = []
-        clock = self.bus.clock
+        self._clock = clock = bus.clock if bus is not None else time.perf_counter_ns
         self._has_cpu = cpu_gap_ns is not None
         cpu = ThreadCpu(clock, gap_ns=cpu_gap_ns) if cpu_gap_ns is not None else None
         self.nesting = ThreadNesting(
@@ -120,7 +100,7 @@ class Recorder:
         self._sources: list[Source] = [ImportSource(self.nesting)] if imports else []
         self._fixtures = FixtureSource(self.nesting) if fixtures else None
         self._spawned_ns = spawned_ns
-        self._begun_ns = begun_ns if begun_ns is not None else self.bus.clock()
+        self._begun_ns = begun_ns if begun_ns is not None else clock()
         self._observed_ns = self._begun_ns
         self._ended_ns: int | None = None
         self._main_cpu_ns, self._cpu_ns = _thread_cpu_ns(self._thread_id), time.process_time_ns()
@@ -133,7 +113,7 @@ class Recorder:
         """Begin to record; what is watched later is recorded from then on."""
         for source in self._sources:
             source.start()
-        self._observed_ns = self.bus.clock()
+        self._observed_ns = self._clock()
 
     def watch(
         self,
@@ -187,17 +167,17 @@ class Recorder:
     def total_ns(self, path: CallPath) -> int:
         """Return the time of all calls of one path that have ended."""
         pending_ns: int = sum(path.journal[0::2])
-        return self._ledger.total_ns(path) + pending_ns
+        return self._totals.total_ns(path) + pending_ns
 
     def capture(self, ended: str = "exit") -> Capture:
         """Return all that was recorded until now, or until it was closed."""
-        ended_ns = self._ended_ns if self._ended_ns is not None else self.bus.clock()
+        ended_ns = self._ended_ns if self._ended_ns is not None else self._clock()
         main_cpu_ns = _thread_cpu_ns(self._thread_id) - self._main_cpu_ns
         cpu_ns = time.process_time_ns() - (0 if self._spawned_ns is not None else self._cpu_ns)
         self._flush()
         for sparer in self._sparers:
-            sparer.settle(self._ledger.count)
-        calls, sites = self._ledger.records()
+            sparer.settle(self._totals.count)
+        calls, sites = self._totals.records()
         if not self._has_cpu:
             calls = tuple(msgspec.structs.replace(call, cpu_ns=None) for call in calls)
         if self._costs_ns is None:
@@ -226,19 +206,19 @@ class Recorder:
             managers=tuple(watched.seen() for watched in self._watched),
             modules=_module_files(),
             searched=tuple(map(printable, sys.path)),
-            record_count=self.bus.drained + (self._adding.records if self._adding else 0),
+            record_count=self._record_count(),
             inner_ns=inner_ns,
             outer_ns=outer_ns,
             spared_ns=spared_ns,
             import_ns=import_ns,
-            cut_paths=self.bus.tree.cut_paths,
+            cut_paths=self.tree.cut_paths,
             notes=self._notes(),
         )
 
     def close(self) -> None:
         """Take everything out again; what was recorded can still be captured."""
         if self._ended_ns is None:
-            self._ended_ns = self.bus.clock()
+            self._ended_ns = self._clock()
             for watched in self._watched:
                 watched.seen()  # what is registered now
             for source in self._sources:
@@ -246,7 +226,8 @@ class Recorder:
             if self._fixtures is not None:
                 self._fixtures.stop()
             self._flush()
-            self.bus.close()
+            if self._bus is not None:
+                self._bus.close()
 
     def _notes(self) -> tuple[str, ...]:
         """Say what of the measuring itself went wrong."""
@@ -262,7 +243,7 @@ class Recorder:
         with ExitStack() as held:
             if self._adding is not None:
                 held.enter_context(self._adding.lock)
-            held.enter_context(self.bus.tree.lock)
+            held.enter_context(self.tree.lock)
             yield
 
     def _tick(self) -> None:
@@ -273,9 +254,16 @@ class Recorder:
 
     def _flush(self) -> None:
         """Add up what is pending."""
-        self.bus.flush()
+        if self._bus is not None:
+            self._bus.flush()
         if self._adding is not None:
             self._adding.flush()
+
+    def _record_count(self) -> int:
+        """Return how many records were added up so far."""
+        if self._adding is not None:
+            return self._adding.records
+        return self._bus.drained if self._bus is not None else 0
 
 
 class BusJournal:

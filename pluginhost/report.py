@@ -17,9 +17,9 @@ import msgspec
 
 from pluginhost.costs import CostReport, FlameGraphNode, Verification
 from pluginhost.errors import ReportFileError
-from pluginhost.events import Status
 from pluginhost.footprint import LoopBlock, ResourceUse
 from pluginhost.inside import InsideProfile
+from pluginhost.journal import Status
 from pluginhost.saving import reason_of, write_file
 from pluginhost.series import Anomaly, Series
 from pluginhost.suite import SuiteReport

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from pluginhost.calltree import CallSite, EventKind
 from pluginhost.errors import InvalidValueError
-from pluginhost.events import Detail, EventBatch, Extra
+from pluginhost.events import EventBatch
+from pluginhost.journal import Detail, Extra
 from pluginhost.series import Anomaly, AnomalyKind
 
 BLOCK = 50

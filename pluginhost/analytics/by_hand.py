@@ -6,7 +6,8 @@ from operator import le
 from typing import Any
 
 from pluginhost.analytics.records import AnalyticsEvent
-from pluginhost.events import RECORD_WIDTH, Detail, Failure, Status
+from pluginhost.events import RECORD_WIDTH
+from pluginhost.journal import Detail, Failure, Status
 from pluginhost.printable import printable
 
 

@@ -10,7 +10,7 @@ from typing import overload
 
 from pluginhost.analytics.records import AnalyticsEvent
 from pluginhost.calltree import CallPath, EventKind
-from pluginhost.events import Detail, Status
+from pluginhost.journal import Detail, Status
 
 STATUSES = tuple(Status)
 STATUS_CODE = {status: code for code, status in enumerate(STATUSES)}

@@ -16,7 +16,8 @@ from pluginhost.analytics.trends import trend_of
 from pluginhost.analytics.usage import PluginUsage
 from pluginhost.calltree import CallPath, CallTree, EventKind
 from pluginhost.errors import InvalidValueError, PluginNotFoundError, check_count
-from pluginhost.events import RECORD_WIDTH, Detail, EventBatch, Status
+from pluginhost.events import RECORD_WIDTH, EventBatch
+from pluginhost.journal import Detail, Status
 from pluginhost.printable import printable
 from pluginhost.processes import RenewedLock
 from pluginhost.rendering.analytics import analytics_text

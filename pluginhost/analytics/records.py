@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from pluginhost.calltree import EventKind
-from pluginhost.events import Status
+from pluginhost.journal import Status
 from pluginhost.report import PluginStats
 
 

@@ -15,7 +15,7 @@ from operator import attrgetter
 from pluginhost.analytics.columns import ERROR_BIT, STATUS_CODE, STATUSES, EventColumns
 from pluginhost.analytics.records import AnalyticsEvent
 from pluginhost.calltree import CallPath, EventKind
-from pluginhost.events import Detail, Status
+from pluginhost.journal import Detail, Status
 
 _LONGEST_SEGMENT = 16_384
 _SHORTEST_SEGMENT = 256

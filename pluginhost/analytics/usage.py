@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pluginhost.analytics.concurrency import PeakConcurrency
 from pluginhost.calltree import EventKind
-from pluginhost.events import Status
+from pluginhost.journal import Status
 from pluginhost.report import PluginStats
 
 

@@ -9,8 +9,9 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from pluginhost.calltree import CallPath
-from pluginhost.events import EventBatch, Failure, Status
+from pluginhost.events import EventBatch
 from pluginhost.exporters.families import label_of
+from pluginhost.journal import Failure, Status
 from pluginhost.report import ExecutionMetrics, Report
 
 if TYPE_CHECKING:

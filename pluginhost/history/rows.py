@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pluginhost.calltree import CallPath
-from pluginhost.events import Detail, EventBatch, Extra, Status
+from pluginhost.events import EventBatch
 from pluginhost.history.cells import MINUTE, Cell
 from pluginhost.history.storable import stored_count, stored_metadata, stored_text
 from pluginhost.history.tables import SEQUENCE_BITS
+from pluginhost.journal import Detail, Extra, Status
 from pluginhost.reading import Reading
 
 STATUSES = tuple(Status)

@@ -10,10 +10,10 @@ from typing import Any, cast
 
 from pluginhost.bus import EventBus
 from pluginhost.calltree import CallSite
-from pluginhost.events import Detail, Failure
 from pluginhost.instrumentation.calls import PLAIN, Function, passes_on
 from pluginhost.instrumentation.failures import failure_of
 from pluginhost.instrumentation.nesting import Frame, begin
+from pluginhost.journal import Detail, Failure
 
 
 class ContextNesting:

@@ -17,10 +17,10 @@ from types import FunctionType
 from typing import Any, cast
 
 from pluginhost.calltree import ELSEWHERE, MEASURING, CallSite, CallTree, EventKind
-from pluginhost.events import CPU_SHIFT, Detail, Failure
 from pluginhost.instrumentation.calls import PLAIN, Function, passes_on
 from pluginhost.instrumentation.failures import failure_of
 from pluginhost.instrumentation.readings import ThreadCpu
+from pluginhost.journal import CPU_SHIFT, Detail, Failure
 
 FLUSH_INTERVAL_NS = 1_000_000_000
 """How often at most the journals are added up: most of that is for each path, however few its records."""

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import pluggy
 
 from pluginhost.calltree import AFTER_YIELD, AWAITED, BEFORE_YIELD, CallSite, CallTree, EventKind
-from pluginhost.events import Failure
 from pluginhost.instrumentation.awaitables import awaited, future_watched
+from pluginhost.journal import Failure
 from pluginhost.printable import printable
 
 Function = Callable[..., Any]

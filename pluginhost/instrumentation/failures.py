@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from pluginhost.errors import DeadlineExceededError, RemotePluginError
-from pluginhost.events import Failure, Status
+from pluginhost.journal import Failure, Status
 from pluginhost.printable import printable
 
 MAX_MESSAGE = 1000
@@ -17,28 +16,29 @@ def failure_of(error: BaseException, plugin_id: str) -> Failure:
 
     It is a timeout only for the plugin whose deadline it was: for its callers it is an error.
     """
-    if isinstance(error, RemotePluginError) and error.plugin_id == plugin_id:
-        message = printable(error.error_message, MAX_MESSAGE)
-        return Failure(Status.ERROR, printable(error.error_type), message)
+    known: Any = error
+    if _is(error, "RemotePluginError") and known.plugin_id == plugin_id:
+        message = printable(known.error_message, MAX_MESSAGE)
+        return Failure(Status.ERROR, printable(known.error_type), message)
     kind = type(error)
     name = kind.__qualname__
     if kind.__module__ not in ("builtins", "__main__"):
         name = f"{kind.__module__}.{name}"
-    return Failure(_status_of(error, plugin_id), printable(name), _message_of(error))
+    late = _is(error, "DeadlineExceededError")
+    message = printable(known.message if late else error, MAX_MESSAGE)
+    if late and known.plugin_id == plugin_id:
+        status = Status.TIMEOUT
+    else:
+        status = Status.CANCELLED if _is_cancelled(error) else Status.ERROR
+    return Failure(status, printable(name), message)
 
 
-def _message_of(error: BaseException) -> str:
-    if isinstance(error, DeadlineExceededError):
-        return printable(error.message, MAX_MESSAGE)
-    return printable(error, MAX_MESSAGE)
+def _is_cancelled(error: BaseException) -> bool:
+    stopped = isinstance(error, (GeneratorExit, KeyboardInterrupt))
+    return stopped or _is(error, "CancelledError", "asyncio")
 
 
-def _status_of(error: BaseException, plugin_id: str) -> Status:
-    if isinstance(error, DeadlineExceededError) and error.plugin_id == plugin_id:
-        return Status.TIMEOUT
-    asyncio: Any = sys.modules.get("asyncio")
-    if isinstance(error, (GeneratorExit, KeyboardInterrupt)) or (
-        asyncio is not None and isinstance(error, asyncio.CancelledError)
-    ):
-        return Status.CANCELLED
-    return Status.ERROR
+def _is(error: BaseException, kind: str, module: str = "pluginhost.errors") -> bool:
+    """Whether `error` is of a class of a module: of one that nobody has imported, nothing is."""
+    found = getattr(sys.modules.get(module), kind, None)
+    return found is not None and isinstance(error, found)

@@ -17,10 +17,9 @@ import pluggy
 
 from pluginhost.bus import EventBus
 from pluginhost.calltree import EventKind
-from pluginhost.events import Detail
 from pluginhost.footprint import LoopBlock
 from pluginhost.hookspecs import Task, hookimpl
-from pluginhost.instrumentation.awaitables import timed_awaitable
+from pluginhost.instrumentation.async_executions import timed_awaitable
 from pluginhost.instrumentation.failures import failure_of
 from pluginhost.instrumentation.nesting import Frame, begin
 from pluginhost.instrumentation.readings import (
@@ -33,6 +32,7 @@ from pluginhost.instrumentation.readings import (
     thread_cpu_ns,
 )
 from pluginhost.instrumentation.sampling import Sampler
+from pluginhost.journal import Detail
 from pluginhost.report import PluginInfo
 
 Wrapper = Generator[None, Any, Any]

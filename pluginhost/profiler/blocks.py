@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pluginhost.events import Detail, PathGroup
+from pluginhost.journal import Detail, PathGroup
 
 
 class LoopBlocks:

@@ -10,13 +10,14 @@ import msgspec
 
 from pluginhost.calltree import CallPath, CallSite, EventKind
 from pluginhost.capture import CallRecord, SiteRecord
-from pluginhost.events import CPU_SHIFT, Detail, EventBatch, PathGroup
 from pluginhost.histogram import DurationHistogram
+from pluginhost.journal import CPU_SHIFT, Detail, PathGroup
 from pluginhost.profiler.tally import Tally
 from pluginhost.reading import RawReading, resident_bytes
 
-if TYPE_CHECKING:  # a process that is only recorded does not pay for the records of reports
+if TYPE_CHECKING:  # a process that is only recorded does not pay for events and reports
     from pluginhost.costs import FlameGraphNode
+    from pluginhost.events import EventBatch
     from pluginhost.report import HookMetrics
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from pluginhost.events import Status
+from pluginhost.journal import Status
 from pluginhost.reading import ProcessReading
 from pluginhost.report import ExecutionMetrics, PerformanceSample
 

@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 from pluginhost.calltree import CallPath, CallTree
-from pluginhost.events import PathGroup
+from pluginhost.journal import PathGroup
 from pluginhost.processes import follow_forks
 from pluginhost.profiler.calls import CallTotals
 

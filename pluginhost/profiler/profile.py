@@ -7,8 +7,8 @@ from itertools import chain, compress
 from operator import not_, sub
 from typing import Any, cast
 
-from pluginhost.events import Detail, Extra, Failure, PathGroup, Status
 from pluginhost.histogram import DurationHistogram
+from pluginhost.journal import Detail, Extra, Failure, PathGroup, Status
 from pluginhost.profiler.blocks import LoopBlocks
 from pluginhost.profiler.history import ExecutionHistory
 from pluginhost.profiler.tally import Tally

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from pluginhost.calltree import CallTree, EventKind
 from pluginhost.costs import FlameGraphNode
 from pluginhost.errors import InvalidValueError, PluginNotFoundError, check_count
-from pluginhost.events import Detail, EventBatch, Failure, Status
+from pluginhost.events import EventBatch
 from pluginhost.figures import of
+from pluginhost.journal import Detail, Failure, Status
 from pluginhost.printable import printable
 from pluginhost.processes import RenewedLock
 from pluginhost.profiler.blocks import NO_BLOCKS, LoopBlocks

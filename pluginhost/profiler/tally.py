@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pluginhost.events import PathGroup
+from pluginhost.journal import PathGroup
 
 
 class Tally:

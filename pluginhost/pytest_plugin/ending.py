@@ -15,7 +15,6 @@ import msgspec
 
 from pluginhost.calltree import MEASURING, EventKind
 from pluginhost.capture import CallRecord
-from pluginhost.errors import named
 from pluginhost.figures import duration
 from pluginhost.printable import printable
 from pluginhost.pytest_plugin.files import WRITERS
@@ -124,6 +123,8 @@ class Exiting(msgspec.Struct, frozen=True):
             for name, file in self.files.items():
                 WRITERS[name](report, file)
         except Exception as error:
+            from pluginhost.errors import named
+
             _said(f"the files go no further than to the end of pytest: {named(error)}")
 
 

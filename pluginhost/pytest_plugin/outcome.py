@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from pluginhost.errors import named
 from pluginhost.figures import duration
 from pluginhost.printable import printable
 from pluginhost.pytest_plugin.at_exit import AtExit
@@ -66,7 +65,7 @@ class Outcome:
             self._shown, self._elapsed_ns = recorded, suite.elapsed_ns
             self._terminal.show(costs, suite, time.perf_counter_ns() - begun_ns)
         except Exception as error:
-            self._terminal.failed(f"the profile could not be worked out: {named(error)}")
+            self._failed("the profile could not be worked out", error)
         else:
             if with_files:
                 self._write(report_of(costs, suite))
@@ -139,9 +138,14 @@ class Outcome:
         try:
             function(*arguments)
         except Exception as error:
-            self._terminal.failed(f"{what}: {named(error)}")
+            self._failed(what, error)
             return False
         return True
+
+    def _failed(self, what: str, error: Exception) -> None:
+        from pluginhost.errors import named
+
+        self._terminal.failed(f"{what}: {named(error)}")
 
     def _judge(self, report: Report) -> None:
         """Compare with the baseline, if there is one; fail the session where something is slower."""

@@ -71,7 +71,7 @@ class SuiteProfile:
             cpu_gap_ns=None if wall_only else CPU_GAP_NS, begun_ns=begun_ns, sparing=SPARED
         )
         self._table = TestTable(self.settings.memory)
-        self._fixtures = FixturesSeen(self._recorder.bus.tree)
+        self._fixtures = FixturesSeen(self._recorder.tree)
         self._autouse = AutouseFixtures(self._recorder.nesting)
         self._rewriting = RewritingSource(config.pluginmanager.rewrite_hook, self._recorder.nesting)
         self._session: Any = None

@@ -15,9 +15,9 @@ import pytest
 from _pytest.unittest import TestCaseFunction
 
 from pluginhost.calltree import CallPath, CallSite, EventKind
-from pluginhost.events import CPU_SHIFT, Detail, Failure, Status
 from pluginhost.instrumentation.calls import named_like
 from pluginhost.instrumentation.tap import Timed
+from pluginhost.journal import CPU_SHIFT, Detail, Failure, Status
 from pluginhost.pytest_plugin.fixtures_seen import FixturesSeen
 from pluginhost.pytest_plugin.hooks_of_pytest import needs_no_timing
 from pluginhost.pytest_plugin.sections import BODIES, COLLECTING, ENDING
@@ -197,7 +197,7 @@ class SuiteTimer:
             journal.extend((duration_ns, waited << CPU_SHIFT))
 
     def _site(self, name: str) -> CallSite:
-        return self._recorder.bus.tree.site(EventKind.SECTION, "", name)
+        return self._recorder.tree.site(EventKind.SECTION, "", name)
 
 
 _CONTAINING: dict[tuple[str, str], Callable[[SuiteTimer, Function], Any]] = {

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import msgspec
 
 from pluginhost.capture import Capture
-from pluginhost.errors import named
 from pluginhost.printable import printable
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
 from pluginhost.suite import WorkerCost
@@ -39,6 +38,8 @@ def hand_over(profile: Recorded) -> None:
     try:
         output[_KEY] = msgspec.msgpack.encode(profile.capture())
     except Exception as error:  # the tests' outcomes must arrive
+        from pluginhost.errors import named
+
         output[_FAILED] = named(error)
     profile.stop()
 

@@ -207,7 +207,7 @@ def ending(tmp_path):
         pytest.param(HOST.format(options="inside=Inside('work')", remote=False), 17, id="inside"),
         pytest.param(BY_HAND, 7, id="by hand"),
         pytest.param(MANAGER + OBSERVED, 10, id="manager"),
-        pytest.param(MANAGER + RECORDED, 6, id="recorder"),
+        pytest.param(MANAGER + RECORDED, 5, id="recorder"),
     ],
 )
 def test_a_child_waits_for_no_lock_of_ours(ending, program, fewest):

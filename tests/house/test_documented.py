@@ -14,9 +14,10 @@ import pluginhost
 from pluginhost import errors, hookspecs
 from pluginhost.calltree import EventKind
 from pluginhost.cli import COMMANDS
-from pluginhost.events import Event, Status
+from pluginhost.events import Event
 from pluginhost.exporters import EXPORTERS
 from pluginhost.host.manifest import PluginEntry
+from pluginhost.journal import Status
 from pluginhost.profiler.rules import RULES, Thresholds
 from pluginhost.report import PluginState
 

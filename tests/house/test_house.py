@@ -10,7 +10,7 @@ import pytest
 
 import pluginhost
 from pluginhost.calltree import EventKind
-from pluginhost.events import Status
+from pluginhost.journal import Status
 from pluginhost.profiler.rules import RULES
 
 ROOT = Path(__file__).parents[2]

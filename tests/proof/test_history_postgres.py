@@ -17,7 +17,7 @@ from benchmarks.batches import BatchMaker, label
 from benchmarks.postgres import Server, binaries, temporary_server
 from pluginhost.calltree import CallTree
 from pluginhost.errors import HistoryError
-from pluginhost.events import Detail, EventBatch, Failure, Status
+from pluginhost.events import EventBatch
 from pluginhost.history.keeper import HistoryKeeper
 from pluginhost.history.metrics import HistoryMetrics
 from pluginhost.history.places import Place, place_of
@@ -26,6 +26,7 @@ from pluginhost.history.retention import Forgetter, Retention
 from pluginhost.history.store import Store
 from pluginhost.history.tables import METADATA
 from pluginhost.history.troubles import Trouble
+from pluginhost.journal import Detail, Failure, Status
 from pluginhost.serving.guard import Request
 from pluginhost.serving.metrics import MetricsSource
 from tests.unit.history.beside import observed_on, pruned_beside_writers

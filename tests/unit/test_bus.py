@@ -18,7 +18,8 @@ from hypothesis import given, strategies as st
 import pluginhost.bus
 from pluginhost.bus import EventBus
 from pluginhost.errors import InvalidValueError
-from pluginhost.events import Detail, EventBatch, Failure, Status
+from pluginhost.events import EventBatch
+from pluginhost.journal import Detail, Failure, Status
 from pluginhost.subscription import Account, Observer, Subscription
 
 FAILED = Detail(Failure(Status.ERROR, "ValueError", "no"))

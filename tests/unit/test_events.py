@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pluginhost.calltree import CallPath, CallTree, EventKind, label_of
-from pluginhost.events import RECORD_WIDTH, Detail, Event, EventBatch, Failure, Status, error_event
+from pluginhost.events import RECORD_WIDTH, Event, EventBatch, error_event
+from pluginhost.journal import Detail, Failure, Status
 from pluginhost.reading import OTHERS_TOLERANCE_NS, RawReading, Reading, resident_bytes
 
 OFFSET_NS = 10**18

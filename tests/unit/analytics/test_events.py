@@ -17,7 +17,7 @@ from pluginhost.analytics.columns import EventColumns
 from pluginhost.analytics.store import EventStore
 from pluginhost.calltree import CallTree
 from pluginhost.errors import InvalidValueError
-from pluginhost.events import Detail, Failure
+from pluginhost.journal import Detail, Failure
 
 EXECUTE, ERROR = EventKind.PLUGIN_EXECUTE, EventKind.PLUGIN_ERROR
 SECOND = 10**9

@@ -15,7 +15,8 @@ from pluginhost.analytics.change_points import levels_of
 from pluginhost.analytics.forecasting import forecast_of, mann_kendall_p, theil_sen
 from pluginhost.calltree import CallTree, EventKind
 from pluginhost.errors import InvalidValueError
-from pluginhost.events import Detail, EventBatch, Failure, Status
+from pluginhost.events import EventBatch
+from pluginhost.journal import Detail, Failure, Status
 from pluginhost.series import Anomaly, AnomalyKind
 
 

@@ -18,7 +18,7 @@ from pluginhost import (
     observe,
 )
 from pluginhost.calltree import CallTree
-from pluginhost.events import Detail
+from pluginhost.journal import Detail
 
 LOAD, UNLOAD = EventKind.PLUGIN_LOAD, EventKind.PLUGIN_UNLOAD
 EXECUTE, HOOK, ERROR = EventKind.PLUGIN_EXECUTE, EventKind.HOOK_CALL, EventKind.PLUGIN_ERROR

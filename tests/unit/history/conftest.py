@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from pluginhost.calltree import CallTree, EventKind
-from pluginhost.events import Detail, EventBatch, Failure, Status
+from pluginhost.events import EventBatch
 from pluginhost.history.keeper import HistoryKeeper
 from pluginhost.history.labels import label_of_run
 from pluginhost.history.places import Place, place_of
 from pluginhost.history.records import RunLabel
+from pluginhost.journal import Detail, Failure, Status
 from pluginhost.report import Environment
 
 NOW_NS = 1_767_225_600_000_000_000  # 2026-01-01 00:00 UTC

@@ -14,13 +14,14 @@ from hypothesis import given, strategies as st
 from sqlalchemy import Connection, create_engine, select
 
 from pluginhost.calltree import CallTree
-from pluginhost.events import Detail, EventBatch, Extra, Failure, Status
+from pluginhost.events import EventBatch
 from pluginhost.histogram import DurationHistogram
 from pluginhost.history.bulk import insert
 from pluginhost.history.cells import RESOLUTIONS, Cell
 from pluginhost.history.rollups import Key, RollUps, cell_of, write_cells
 from pluginhost.history.rows import cells_of, rows_of
 from pluginhost.history.tables import METADATA, OCCURRENCES, ROLLUPS
+from pluginhost.journal import Detail, Extra, Failure, Status
 
 EPOCH_NS = 1_767_225_600_000_000_000  # 2026-01-01 00:00 UTC
 SECOND_NS = 1_000_000_000

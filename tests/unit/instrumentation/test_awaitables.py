@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 
 from pluginhost import Event, PluginHost, Profiler, Status, hookimpl, observe
 from pluginhost.bus import EventBus
-from pluginhost.instrumentation.awaitables import timed_awaitable
+from pluginhost.instrumentation.async_executions import timed_awaitable
 from pluginhost.instrumentation.nesting import frame_variable
 from pluginhost.instrumentation.sampling import Sampler
 

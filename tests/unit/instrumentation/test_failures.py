@@ -8,8 +8,8 @@ import concurrent.futures
 import pytest
 
 from pluginhost.errors import DeadlineExceededError, PluginLoadError
-from pluginhost.events import Failure, Status
 from pluginhost.instrumentation.failures import MAX_MESSAGE, failure_of
+from pluginhost.journal import Failure, Status
 
 
 class OwnError(Exception):

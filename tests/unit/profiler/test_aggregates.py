@@ -17,8 +17,8 @@ from hypothesis import given, settings, strategies as st
 from pluginhost import EventBatch, PluginHostError, Profiler, Status
 from pluginhost.calltree import CallTree
 from pluginhost.errors import InvalidValueError, PluginNotFoundError
-from pluginhost.events import Detail, Failure
 from pluginhost.histogram import RELATIVE_ERROR
+from pluginhost.journal import Detail, Failure
 from pluginhost.reading import OTHERS_TOLERANCE_NS, RawReading, Reading
 
 MIB = 1024 * 1024

@@ -21,7 +21,7 @@ from pluginhost import (
 )
 from pluginhost.calltree import CallPath, CallSite, CallTree
 from pluginhost.costs import FlameGraphNode
-from pluginhost.events import Detail, Failure, Status
+from pluginhost.journal import Detail, Failure, Status
 from pluginhost.report import AggregateMetrics
 
 HostOf = Callable[..., PluginHost]

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 from pluginhost import EventBatch, Profiler, Status
 from pluginhost.calltree import CallTree
-from pluginhost.events import Detail, Failure
+from pluginhost.journal import Detail, Failure
 from pluginhost.profiler import history as history_module
 from pluginhost.profiler.history import ExecutionHistory
 from pluginhost.reading import RawReading, Reading
