@@ -18,12 +18,11 @@ from pluginhost.instrumentation.by_thread import ThreadNesting
 from pluginhost.instrumentation.calls import CallTimer
 from pluginhost.instrumentation.imports import ImportTimer
 from pluginhost.instrumentation.readings import ThreadCpu
-from pluginhost.instrumentation.sparing import TIMED_FIRST, TIMED_ONE_IN, Sparer
+from pluginhost.instrumentation.sparing import Sparer
 from pluginhost.instrumentation.tap import HookTapSource
 
-_ROUNDS = 5
-_CALLS = TIMED_ONE_IN
-"""In each round: where most are spared, exactly one is timed."""
+_ROUNDS, _CALLS = 5, 12  # many short rounds: the machine leaves one of them alone
+_IMPORT_ROUNDS, _IMPORTS = 3, 6  # which take ten times as long
 
 
 def call_costs_ns(*, cpu: bool, sparing: bool) -> tuple[float, float, float, float]:
@@ -32,7 +31,7 @@ def call_costs_ns(*, cpu: bool, sparing: bool) -> tuple[float, float, float, flo
     In ns: the median duration on record of an implementation that does nothing; the rest of what
     it costs to record it, from rounds of calls with and without the tap, in turn; what a hook call
     costs its caller that times none (see `Sparer`; 0.0 if not `sparing`); and what it takes to
-    record an import.
+    record an import. Of rounds the quickest counts, for noise only adds.
     """
     manager, hook = _one_implementation()
     tree = CallTree(thread_id=get_ident(), journal_of=lambda _path: [])
@@ -54,18 +53,18 @@ def call_costs_ns(*, cpu: bool, sparing: bool) -> tuple[float, float, float, flo
     spared: list[float] = []
     if sparing:
         sparing_tap.start()
-        for _ in repeat(None, TIMED_FIRST):
-            hook()
-        spared += (_call_ns(hook) for _ in range(_ROUNDS))
+        hook()
+        for _ in range(_ROUNDS):
+            sparer.time_none_next()
+            spared.append(_call_ns(hook))
         sparing_tap.stop()
     nesting.leave(outside)
     added_ns = max(0.0, min(with_tap) - min(bare))
     inner_ns = min(float(sorted(inner)[(len(inner) - 1) // 2]), added_ns)
-    spared_ns = 0.0
-    if sparing:
-        left_ns = min(spared) - min(bare) - added_ns / TIMED_ONE_IN
-        spared_ns = max(0.0, left_ns) / (1 - 1 / TIMED_ONE_IN)
-    return inner_ns, added_ns - inner_ns, spared_ns, _import_ns(ImportTimer(nesting))
+    spared_ns = max(0.0, min(spared) - min(bare)) if sparing else 0.0
+    importing = ImportTimer(nesting)
+    import_ns = min(_import_ns(importing) for _ in range(_IMPORT_ROUNDS))
+    return inner_ns, added_ns - inner_ns, spared_ns, import_ns
 
 
 def _no_thread_cpu() -> ThreadCpu:
@@ -92,9 +91,9 @@ def _records(tree: CallTree) -> list[int]:
 
 def _import_ns(importing: ImportTimer) -> float:
     started = perf_counter_ns()
-    for _ in repeat(None, _CALLS):
+    for _ in repeat(None, _IMPORTS):
         importing.leave(importing.enter("calibration"))
-    return (perf_counter_ns() - started) / _CALLS
+    return (perf_counter_ns() - started) / _IMPORTS
 
 
 def _one_implementation() -> tuple[pluggy.PluginManager, Callable[[], object]]:
@@ -104,6 +103,9 @@ def _one_implementation() -> tuple[pluggy.PluginManager, Callable[[], object]]:
         @pluggy.HookimplMarker("calibration")
         def nothing(self) -> None:
             return None
+
+        def __dir__(self) -> list[str]:
+            return ["nothing"]  # each name takes pluggy longer to look at than a call
 
     manager = pluggy.PluginManager("calibration")
     manager.register(Nothing())

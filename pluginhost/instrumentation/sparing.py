@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 import pluggy
 
 from pluginhost.calltree import AFTER_YIELD, BEFORE_YIELD, CallPath, CallSite, EventKind
-from pluginhost.instrumentation.by_thread import ThreadNesting
+from pluginhost.instrumentation.by_thread import PATH, ThreadNesting
 from pluginhost.printable import printable
 
 TIMED_FIRST = 100
@@ -52,6 +52,15 @@ class Sparer:
         found = SparedCalls(self, implementations, sites)
         self._counted.append(found)
         return found
+
+    def time_none_next(self) -> None:
+        """Take all hooks for called so often from where this thread is that the next calls are spared.
+
+        Those are `TIMED_ONE_IN` less one.
+        """
+        caller = self.here.state[PATH]
+        for each in self._counted:
+            each.calls[caller] = -(-TIMED_FIRST // TIMED_ONE_IN) * TIMED_ONE_IN
 
     def own_site(self, plugin: str, hook: str) -> CallSite:
         """Return the site of one of the application's implementations, or of a half of it."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator
+from threading import get_ident
+from time import perf_counter_ns
 from typing import Any
 
 import pluggy
@@ -10,9 +12,15 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from pluginhost.attribution import costs_of
+from pluginhost.calltree import CallTree
 from pluginhost.capture import CallRecord, Capture
 from pluginhost.costs import CostReport, HookCost
-from pluginhost.instrumentation.sparing import TIMED_FIRST, TIMED_ONE_IN
+from pluginhost.instrumentation.by_thread import ThreadNesting
+from pluginhost.instrumentation.call_cost import call_costs_ns
+from pluginhost.instrumentation.calls import CallTimer
+from pluginhost.instrumentation.readings import ThreadCpu
+from pluginhost.instrumentation.sparing import TIMED_FIRST, TIMED_ONE_IN, Sparer
+from pluginhost.instrumentation.tap import HookTapSource
 from pluginhost.recording import Recorder
 
 spec, impl = pluggy.HookspecMarker("t"), pluggy.HookimplMarker("t")
@@ -206,6 +214,40 @@ def test_an_estimate_takes_no_more_than_its_caller_has() -> None:
     assert _row(report, "main", "main").self_ns == 0
     assert _row(report, "Leaf", "work").self_ns == 1_000
     assert report.application.self_ns == 1_000
+
+
+def test_calls_can_be_spared_before_they_are_many() -> None:
+    """So what that costs is found out with few calls: the next ones have no record, then one has."""
+    tree = CallTree(thread_id=get_ident(), journal_of=lambda _path: [])
+    nesting = ThreadNesting(tree, perf_counter_ns, ThreadCpu(perf_counter_ns))
+    sparer = Sparer(nesting, lambda _impl: True, lambda impl: impl.plugin_name)
+    manager = Application("t")
+    manager.add_hookspecs(Specs)
+    manager.register(Leaf(), "Leaf")
+    tap = HookTapSource(manager, CallTimer(nesting).timed, sparer)
+    tap.start()
+    nesting.enter(sparer.own_site("main", "main"))
+
+    def recorded_after(calls: int) -> int:
+        for _ in range(calls):
+            manager.hook.answer(item=1)
+        paths = [path for path in tree.grown if path.site.plugin_id == "Leaf"]
+        return sum(len(path.journal) // 2 for path in paths)
+
+    assert recorded_after(1) == 1
+    sparer.time_none_next()
+    assert recorded_after(TIMED_ONE_IN - 1) == 1
+    assert recorded_after(1) == 2
+    tap.stop()
+
+
+def test_what_recording_costs_is_found_out_for_each_kind() -> None:
+    """A call that is spared costs its caller less than one that is timed; imports cost most."""
+    rounds = [call_costs_ns(cpu=True, sparing=True) for _ in range(5)]
+    inner_ns, outer_ns, spared_ns, import_ns = map(min, zip(*rounds, strict=True))
+    assert inner_ns > 0
+    assert 0 < spared_ns < inner_ns + outer_ns < import_ns
+    assert call_costs_ns(cpu=False, sparing=False)[2] == 0.0
 
 
 def _with(capture: Capture, **changes: Any) -> Capture:
