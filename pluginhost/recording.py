@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -290,11 +291,9 @@ def _thread_cpu_ns(thread_id: int) -> int:
 
 
 def _module_files() -> dict[str, str]:
-    found = {
-        name: file
-        for name, module in list(sys.modules.items())
-        if isinstance(file := getattr(module, "__file__", None), str)
-    }
+    modules = dict(sys.modules)
+    files = map(getattr, modules.values(), repeat("__file__"), repeat(None))
+    found = {name: file for name, file in zip(modules, files, strict=True) if isinstance(file, str)}
     texts = (*found, *found.values())
     if all(map(str.isprintable, texts)) and max(map(len, texts), default=0) < _LONGEST_NAME:
         return found  # as always

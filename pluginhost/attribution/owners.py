@@ -167,7 +167,8 @@ class Owners:
 
     def _kind(self, plugin: SeenPlugin, loaded: Container[str]) -> PluginKind:
         """Return where a plugin is from; `loaded` are the packages of entry points that were."""
-        if plugin.is_module and Path(plugin.file or "").name == _CONFTEST:
+        file = plugin.file or ""
+        if plugin.is_module and file.endswith(_CONFTEST) and Path(file).name == _CONFTEST:
             return PluginKind.CONFTEST
         if self.is_own(plugin.module):
             return PluginKind.BUILT_IN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from operator import attrgetter
 
 import msgspec
 
@@ -68,25 +69,23 @@ class Partition:
         calls = self._calls = capture.calls
         self._apart = _apart(calls)
         self._total_ns, self._cpu_ns = _totals(calls)
-        self._child_ns: defaultdict[int, int] = defaultdict(int)
-        self._child_cpu_ns: defaultdict[int, int] = defaultdict(int)
-        self._recorded_in_ns: defaultdict[int, float] = defaultdict(float)
+        # By position; what is called from nowhere, with -1 for its caller, adds up in the last place:
+        self._child_ns = [0] * (len(calls) + 1)
+        self._child_cpu_ns = [0] * (len(calls) + 1)
+        self._recorded_in_ns = [0.0] * (len(calls) + 1)
         for position, call in enumerate(calls):
-            if self._counts_for_parent(position):
-                self._child_ns[call.parent] += self._total_ns[position]
-                self._child_cpu_ns[call.parent] += self._cpu_ns[position] or 0
-                self._recorded_in_ns[call.parent] += _recorded_in_caller_ns(call, capture)
+            parent = call.parent
+            if _is_aside(call) or (parent == -1 and self._apart[position] is not None):
+                continue
+            self._child_ns[parent] += self._total_ns[position]
+            self._child_cpu_ns[parent] += self._cpu_ns[position] or 0
+            if not call.estimated:
+                cost_ns = capture.import_ns if call.kind is _IMPORT else capture.outer_ns
+                self._recorded_in_ns[parent] += (call.count - call.untimed) * cost_ns
         self._estimate_untimed()
         self.top_ns = self._child_ns[-1]
         self.recorded_at_top_ns = round(self._recorded_in_ns[-1])
         self._judge(owners)
-
-    def _counts_for_parent(self, position: int) -> bool:
-        """Whether the time of a path was its caller's time as well."""
-        call = self._capture.calls[position]
-        if call.kind is EventKind.HOOK_AWAIT or (not call.plugin and call.hook in _ASIDE):
-            return False
-        return not (call.parent == -1 and self._apart[position] is not None)
 
     def _estimate_untimed(self) -> None:
         """Give calls that were not timed the time of those that were, out of their caller's."""
@@ -95,8 +94,10 @@ class Partition:
         left_ns = capture.ended_ns - capture.observed_ns - self._child_ns[-1]
         left_of: defaultdict[int, int] = defaultdict(int, {-1: left_ns})
         for position, call in enumerate(calls):
+            if not call.untimed:
+                continue
             timed = call.count - call.untimed
-            if not call.untimed or not timed or self._apart[position] is not None:
+            if not timed or self._apart[position] is not None:
                 continue
             parent = call.parent
             if parent not in left_of:
@@ -119,90 +120,88 @@ class Partition:
 
     def _recording_ns(self, position: int) -> float:
         """Return what recording took of the time of a path: itself, and what was called from it."""
-        call = self._calls[position]
-        inner_ns = 0.0 if _is_import(call) else self._capture.inner_ns
-        own_ns = (call.count - call.untimed) * inner_ns + call.spared * self._capture.spared_ns
+        call, capture = self._calls[position], self._capture
+        inner_ns = 0.0 if call.kind is _IMPORT else capture.inner_ns
+        own_ns = (call.count - call.untimed) * inner_ns + call.spared * capture.spared_ns
         return own_ns + self._recorded_in_ns[position]
 
     def _judge(self, owners: Owners) -> None:
-        above: list[_Above] = []
+        callers = set(map(attrgetter("parent"), self._calls))
+        above: dict[int, _Above] = {-1: _TOP}
         for position, call in enumerate(self._calls):
-            caller = above[call.parent] if call.parent >= 0 else _TOP
-            unit, fixture_of = caller.unit, caller.fixture_of
+            caller = above[call.parent]
+            unit, fixture_of = self._whose(call, caller, owners)
             key, part = _key_of(call)
-            if call.kind is EventKind.SECTION:
-                unit = None
-            elif _is_import(call):
-                by_module = call.parent >= 0 and _is_import(self._calls[call.parent])
-                unit = owners.of_import(call.hook, unit, by_module=by_module)
-            elif call.plugin:
-                unit = owners.of_plugin(call.plugin)
-                if call.plugin.startswith(FIXTURE) and unit is not None:
-                    fixture_of = unit
-                unit = unit or fixture_of  # what the application does for it
-            units, hooks = caller.units, caller.hooks
-            outermost = unit not in units, key not in hooks
-            if outermost[0]:
-                units |= {unit}
-            if outermost[1] and not _is_import(call):
-                hooks |= {key}
-            here = _Above(unit, units, hooks, fixture_of)
-            self._add(position, here, key, part, outermost)
-            above.append(here)
-
-    def _add(
-        self, position: int, here: _Above, key: HookKey, part: str, outermost: tuple[bool, bool]
-    ) -> None:
-        call, apart = self._calls[position], self._apart[position]
-        raw_ns = max(0, self._total_ns[position] - self._child_ns[position])
-        cpu_ns = self._cpu_ns[position]
-        if call.plugin == "" and call.hook == MEASURING:
+            first, first_hook = unit not in caller.units, key not in caller.hooks
+            if position in callers:
+                units, hooks = caller.units, caller.hooks
+                units = units | {unit} if first else units
+                hooks = hooks | {key} if first_hook and call.kind is not _IMPORT else hooks
+                above[position] = _Above(unit, units, hooks, fixture_of)
+            raw_ns = max(0, self._total_ns[position] - self._child_ns[position])
+            if not call.plugin and call.hook == MEASURING:
+                self._add_measuring(position, raw_ns)
+                continue
+            apart, cpu_ns = self._apart[position], self._cpu_ns[position]
+            taken_ns = min(raw_ns, round(self._recording_ns(position)))
+            self_ns = raw_ns - taken_ns
+            if cpu_ns is not None:
+                cpu_ns = min(self_ns, max(0, cpu_ns - self._child_cpu_ns[position] - taken_ns))
             if apart is None:
-                self.processing_ns += raw_ns
-                own_cpu_ns = (cpu_ns or 0) - self._child_cpu_ns[position]
-                self.processing_cpu_ns += min(raw_ns, max(0, own_cpu_ns))
-            return
-        taken_ns = min(raw_ns, round(self._recording_ns(position)))
-        if cpu_ns is not None:
-            cpu_ns = min(
-                raw_ns - taken_ns, max(0, cpu_ns - self._child_cpu_ns[position] - taken_ns)
-            )
-        if apart is None:
-            self.recording_ns += taken_ns
-        first, first_hook = outermost
-        self.nodes.append(
-            Node(
-                position, call, here.unit, key, part, raw_ns - taken_ns, cpu_ns, first, first_hook,
-                apart, here.fixture_of,
-            )
-        )  # fmt: skip
+                self.recording_ns += taken_ns
+            self.nodes.append(
+                Node(
+                    position, call, unit, key, part, self_ns, cpu_ns, first, first_hook, apart,
+                    fixture_of,
+                )
+            )  # fmt: skip
+
+    def _whose(
+        self, call: CallRecord, caller: _Above, owners: Owners
+    ) -> tuple[str | None, str | None]:
+        """Return the unit that a path belongs to, and that for whose fixture it was called."""
+        unit, fixture_of = caller.unit, caller.fixture_of
+        if call.kind is EventKind.SECTION:
+            return None, fixture_of
+        if call.kind is _IMPORT:
+            by_module = call.parent >= 0 and self._calls[call.parent].kind is _IMPORT
+            return owners.of_import(call.hook, unit, by_module=by_module), fixture_of
+        if call.plugin:
+            unit = owners.of_plugin(call.plugin)
+            if unit is not None and call.plugin.startswith(FIXTURE):
+                fixture_of = unit
+            unit = unit or fixture_of  # what the application does for it
+        return unit, fixture_of
+
+    def _add_measuring(self, position: int, raw_ns: int) -> None:
+        if self._apart[position] is None:
+            self.processing_ns += raw_ns
+            own_cpu_ns = (self._cpu_ns[position] or 0) - self._child_cpu_ns[position]
+            self.processing_cpu_ns += min(raw_ns, max(0, own_cpu_ns))
 
 
-_ASIDE = {ELSEWHERE, CUT}
+_ASIDE = frozenset({ELSEWHERE, CUT})
+_IMPORT, _AWAIT = EventKind.MODULE_IMPORT, EventKind.HOOK_AWAIT
+_PARTS = (BEFORE_YIELD, AFTER_YIELD, AWAITED)
 _TOP = _Above(None, frozenset(), frozenset(), None)
 
 
-def _is_import(call: CallRecord) -> bool:
-    return call.kind is EventKind.MODULE_IMPORT
-
-
-def _recorded_in_caller_ns(call: CallRecord, capture: Capture) -> float:
-    """Return what recording the calls of a path took of their caller's time."""
-    if call.estimated:
-        return 0.0
-    cost_ns = capture.import_ns if _is_import(call) else capture.outer_ns
-    return (call.count - call.untimed) * cost_ns
+def _is_aside(call: CallRecord) -> bool:
+    """Whether the time of a path was not its caller's time as well."""
+    return call.kind is _AWAIT or (call.hook in _ASIDE and not call.plugin)
 
 
 def _key_of(call: CallRecord) -> tuple[HookKey, str]:
-    for part in (BEFORE_YIELD, AFTER_YIELD, AWAITED):
-        if call.hook.endswith(part) and call.plugin:
-            return (call.plugin, call.hook.removesuffix(part)), part
+    if call.plugin and call.hook.endswith(_PARTS):
+        part = next(part for part in _PARTS if call.hook.endswith(part))
+        return (call.plugin, call.hook.removesuffix(part)), part
     return (call.plugin, call.hook), ""
 
 
 def _apart(calls: tuple[CallRecord, ...]) -> list[str | None]:
     """Return for each path which of the nodes that stand apart it is below, if any."""
+    if _ASIDE.isdisjoint(map(attrgetter("hook"), calls)):
+        return [None] * len(calls)  # as mostly
     found: list[str | None] = []
     for call in calls:
         inherited = found[call.parent] if call.parent >= 0 else None
@@ -214,13 +213,17 @@ def _totals(calls: tuple[CallRecord, ...]) -> tuple[list[int], list[int | None]]
     """Return the inclusive times; a call that has not returned takes what its children took."""
     total_ns = [call.total_ns for call in calls]
     cpu_ns = [call.cpu_ns for call in calls]
-    below: defaultdict[int, tuple[int, int]] = defaultdict(lambda: (0, 0))
-    for position in range(len(calls) - 1, -1, -1):
+    waiting = {
+        position: [0, 0]
+        for position, call in enumerate(calls)
+        if not call.count and (call.plugin or call.hook not in _ASIDE)
+    }
+    for position in range(len(calls) - 1, -1, -1) if waiting else ():
         call = calls[position]
-        aside = not call.plugin and call.hook in _ASIDE
-        if not call.count and not aside:
-            total_ns[position], cpu_ns[position] = below[position]
-        if not aside and call.kind is not EventKind.HOOK_AWAIT:
-            ns, cpu = below[call.parent]
-            below[call.parent] = ns + total_ns[position], cpu + (cpu_ns[position] or 0)
+        if position in waiting:
+            total_ns[position], cpu_ns[position] = waiting[position]
+        below = waiting.get(call.parent)
+        if below is not None and not _is_aside(call):
+            below[0] += total_ns[position]
+            below[1] += cpu_ns[position] or 0
     return total_ns, cpu_ns

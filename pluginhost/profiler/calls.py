@@ -105,13 +105,12 @@ class CallTotals:
     def records(self) -> tuple[tuple[CallRecord, ...], tuple[SiteRecord, ...]]:
         """Return all paths, callers first, and all sites of hook calls, as plain records."""
         found: list[CallRecord] = []
-        positions: dict[CallPath, int] = {}
+        positions: dict[CallPath | None, int] = {}
         tallies = dict(self._tallies)
         sites: dict[CallSite, list[tuple[CallTally, int]]] = {}
         for path in _callers_first(tallies):
             tally = tallies.get(path) or CallTally()
-            site, parent = path.site, path.parent
-            above = positions[parent] if parent is not None and parent in positions else -1
+            site, above = path.site, positions.get(path.parent, -1)
             positions[path] = len(found)
             found.append(
                 CallRecord(
@@ -126,16 +125,14 @@ class CallTotals:
         return tuple(found), tuple(self._site(site, group) for site, group in sites.items())
 
     def _site(self, site: CallSite, parts: list[tuple[CallTally, int]]) -> SiteRecord:
-        tallies = [tally for tally, _ in parts]
-        return SiteRecord(
-            site.kind,
-            site.plugin_id,
-            site.hook,
-            min(tally.min_ns for tally in tallies),
-            max(tally.max_ns for tally in tallies),
-            sum(_scaled(tally.returned_none, tally.count, untimed) for tally, untimed in parts),
-            self._histograms[site].buckets(),
-        )
+        (first, _), *others = parts
+        min_ns, max_ns, none = first.min_ns, first.max_ns, 0
+        for tally, _ in others:  # most are called from one place only
+            min_ns, max_ns = min(min_ns, tally.min_ns), max(max_ns, tally.max_ns)
+        for tally, untimed in parts:
+            none += _scaled(tally.returned_none, tally.count, untimed)
+        buckets = self._histograms[site].buckets()
+        return SiteRecord(site.kind, site.plugin_id, site.hook, min_ns, max_ns, none, buckets)
 
     def count(self, path: CallPath) -> int:
         """Return how many calls of one path were added."""
@@ -237,6 +234,9 @@ def _callers_first(paths: Iterable[CallPath]) -> list[CallPath]:
     """Return `paths` and all their callers, callers first; without the root."""
     found: dict[CallPath, None] = {}
     for path in paths:
+        if path.parent in found:
+            found[path] = None
+            continue
         chain = []
         here: CallPath | None = path
         while here is not None and here.parent is not None and here not in found:

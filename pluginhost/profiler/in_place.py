@@ -43,13 +43,14 @@ class InPlace:
             return
         try:
             for path in self._tree.grown:
-                self._add(path)
+                if path.journal:
+                    self._add(path)
         finally:
             lock.release()
 
     def _add(self, path: CallPath) -> None:
         journal = path.journal
-        if self._adding or not journal:
+        if self._adding or not journal:  # it may have been added meanwhile
             return
         self._adding = True  # first: making a slice may run the garbage collector's callbacks
         try:

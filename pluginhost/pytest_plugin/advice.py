@@ -109,12 +109,14 @@ def _alike(row: FixtureCost) -> bool:
 
 
 def _tests(suite: SuiteReport) -> Iterator[SuiteAdvice]:
-    tests = suite.tests
+    tests, least_ns = suite.tests, _LONG_TEST * suite.wall_ns
+    if max(tests.self_ns, default=0) < least_ns:
+        return  # as mostly
     longest = sorted(range(len(tests.ids)), key=tests.self_ns.__getitem__, reverse=True)
     longest_of = {tests.ids[n]: n for n in reversed(longest[:_LOOKED_AT])}  # some run again
     for n in sorted(longest_of.values(), key=longest.index)[:_MOST_TESTS]:
         self_ns = tests.self_ns[n]
-        if self_ns < _LONG_TEST * suite.wall_ns:
+        if self_ns < least_ns:
             return
         waiting_ns = self_ns - tests.cpu_ns[n] if tests.cpu_ns else 0
         waits = waiting_ns >= _MOSTLY * self_ns

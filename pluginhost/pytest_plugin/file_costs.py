@@ -9,7 +9,7 @@ from typing import Any
 
 from pluginhost.attribution.partition import Node
 from pluginhost.calltree import EventKind
-from pluginhost.capture import ENTRY_POINT
+from pluginhost.capture import ENTRY_POINT, CallRecord
 from pluginhost.costs import ImportCost
 from pluginhost.histogram import DurationHistogram
 from pluginhost.pytest_plugin.parts import Parts, Placed
@@ -18,6 +18,8 @@ from pluginhost.pytest_plugin.table import stretches
 from pluginhost.suite import FileCost, SuitePart, SuiteTests
 
 _SHOWN_IMPORTS = 10
+_OF_FILES = (EventKind.SECTION, EventKind.MODULE_IMPORT)
+"""Kinds of calls that may be of another file than their caller."""
 
 
 class _File:
@@ -68,7 +70,7 @@ class FilesSeen:
         histogram.add_all([ns for ns in of_tests.get("bodies", ()) if ns > 0])
         return FileCost(
             path=name,
-            conftest=Path(name).name == "conftest.py",
+            conftest=_is_conftest(name),
             tests=of_tests.get("tests", 0),
             tests_ns=of_tests.get("tests_ns", 0),
             setup_ns=of_tests.get("setup_ns", 0),
@@ -90,11 +92,11 @@ class FilesSeen:
         for each in placed:
             node, part = each.node, each.part
             record = node.record
-            file = files[node.position] = self._file_of(node, files.get(record.parent))
+            file = files[node.position] = self._file_of(record, files.get(record.parent))
             if node.apart is not None:
                 continue
             if record.kind is EventKind.SECTION and record.hook.startswith(COLLECTING):
-                kept = file if file and Path(file).suffix else "."  # folders have one row
+                kept = file if file and _has_suffix(file) else "."  # folders have one row
                 self._files[kept].figures["collection_ns"] += node.self_ns
             elif record.hook == REWRITING and file is not None:
                 self._files[file].figures["rewriting_ns"] += node.self_ns
@@ -117,23 +119,30 @@ class FilesSeen:
         if outermost:
             file.figures["import_ns"] += node.record.total_ns
             file.figures["import_self_ns"] += node.self_ns
-        elif module.rpartition(".")[2] == "conftest" == Path(name).stem:
+        elif module.rpartition(".")[2] == "conftest" and _is_conftest(name):
             file.figures["import_self_ns"] += node.self_ns  # pytest imports the file as a module
         else:
             _count(file.modules[module], node)
 
-    def _file_of(self, node: Node, above: str | None) -> str | None:
-        hook = node.record.hook
-        if node.record.kind is EventKind.SECTION:
-            if hook.startswith(COLLECTING):
-                return hook.removeprefix(COLLECTING)
-            return None
-        if node.record.kind is not EventKind.MODULE_IMPORT:
+    def _file_of(self, record: CallRecord, above: str | None) -> str | None:
+        if record.kind not in _OF_FILES:
             return above
-        if hook.endswith("conftest.py") and (path := Path(hook)).name == "conftest.py":
+        hook = record.hook
+        if record.kind is EventKind.SECTION:
+            return hook.removeprefix(COLLECTING) if hook.startswith(COLLECTING) else None
+        if _is_conftest(hook):
+            path = Path(hook)
             inside = path.is_relative_to(self._root)
             return path.relative_to(self._root).as_posix() if inside else hook
         return above
+
+
+def _is_conftest(name: str) -> bool:
+    return name.endswith("conftest.py") and Path(name).name == "conftest.py"
+
+
+def _has_suffix(node_id: str) -> bool:
+    return "." in node_id.rpartition("/")[2].strip(".")
 
 
 def slowest(modules: Mapping[str, Sequence[int]]) -> tuple[ImportCost, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 import msgspec
 
@@ -60,6 +61,7 @@ class Parts:
         self._modules = {
             plugin.name: plugin.module for manager in parted.managers for plugin in manager.plugins
         }
+        self._waiting = {n for n, module in self._modules.items() if module.startswith(_WAITING)}
         self.placed = [
             list(self._place(capture, part.nodes))
             for capture, part in zip(captures, parted.parts, strict=True)
@@ -70,7 +72,7 @@ class Parts:
         self._costs = costs
 
     def __iter__(self) -> Iterator[Placed]:
-        return (each for placed in self.placed for each in placed)
+        return chain.from_iterable(self.placed)
 
     @property
     def has_cpu(self) -> bool:
@@ -108,7 +110,8 @@ class Parts:
             if not _adds_up(node):
                 continue
             self_ns[part] += node.self_ns - idle_ns
-            self_ns[SuitePart.IDLE] += idle_ns
+            if idle_ns:
+                self_ns[SuitePart.IDLE] += idle_ns
             if node.self_cpu_ns is not None:
                 cpu_ns[part] += node.self_cpu_ns
         measuring = self._costs.measuring
@@ -134,9 +137,10 @@ class Parts:
     def _place(self, capture: Capture, nodes: Sequence[Node]) -> Iterator[Placed]:
         parts: dict[int, SuitePart] = {-1: SuitePart.PYTEST}
         for node in nodes:
-            above = parts.get(node.record.parent, SuitePart.PYTEST)
+            record = node.record
+            above = parts.get(record.parent, SuitePart.PYTEST)
             part = parts[node.position] = self._part_of(node, above)
-            yield Placed(node, part, self._waited_ns(node))
+            yield Placed(node, part, _waited_ns(node) if record.plugin in self._waiting else 0)
 
     def _part_of(self, node: Node, above: SuitePart) -> SuitePart:
         record = node.record
@@ -144,9 +148,11 @@ class Parts:
             return next(
                 (part for name, part in _SECTIONS.items() if record.hook.startswith(name)), above
             )
-        if node.unit in OURS:
-            return SuitePart.MEASURING
-        unit = self._parted.owners.units.get(node.unit or "")
+        unit = None
+        if node.unit is not None:
+            if node.unit in OURS:
+                return SuitePart.MEASURING
+            unit = self._parted.owners.units.get(node.unit)
         if record.kind is EventKind.MODULE_IMPORT:
             return self._part_of_import(record, unit, above)
         if unit is not None:
@@ -175,14 +181,12 @@ class Parts:
             return SuitePart.REPORTING
         return SuitePart.COLLECTION if hook in COLLECTION else SuitePart.PYTEST
 
-    def _waited_ns(self, node: Node) -> int:
-        """Return how much of a call is pytest-xdist's waiting for other processes."""
-        plugin, hook = node.key
-        if not self._modules.get(plugin, "").startswith(_WAITING):
-            return 0
-        if node.self_cpu_ns is None:  # it hardly does anything else in this one
-            return node.self_ns if hook == "pytest_runtestloop" else 0
-        return max(0, node.self_ns - node.self_cpu_ns)
+
+def _waited_ns(node: Node) -> int:
+    """Return how much of a call of pytest-xdist is waiting for other processes."""
+    if node.self_cpu_ns is None:  # it hardly does anything else in this hook
+        return node.self_ns if node.key[1] == "pytest_runtestloop" else 0
+    return max(0, node.self_ns - node.self_cpu_ns)
 
 
 def _adds_up(node: Node) -> bool:

@@ -175,7 +175,11 @@ def _tests(
 
 def _without_recording(values: array[int], parts: Parts, position: int) -> array[int]:
     """Return the times of bodies without what recording them cost: they add up to their part."""
-    bodies = [each.node for each in parts.placed[position] if _is_body(each.node.record)]
+    bodies = [
+        each.node
+        for each in parts.placed[position]
+        if each.node.record.hook == BODIES and each.node.record.kind is EventKind.SECTION
+    ]
     calls = sum(node.record.count for node in bodies)
     whole_ns = sum(node.self_ns for node in bodies if node.apart is None)
     raw_ns = sum(values)
@@ -188,11 +192,6 @@ def _without_recording(values: array[int], parts: Parts, position: int) -> array
         longest = lower.index(max(lower))
         lower[longest] = max(0, lower[longest] - rest)
     return lower
-
-
-def _is_body(record: object) -> bool:
-    kind, hook = getattr(record, "kind", None), getattr(record, "hook", None)
-    return kind is EventKind.SECTION and hook == BODIES
 
 
 def _markers(tests: SuiteTests, sets: Sequence[tuple[str, ...]]) -> tuple[MarkerCost, ...]:

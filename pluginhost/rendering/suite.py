@@ -141,8 +141,9 @@ def whole(suite: SuiteReport) -> str:
         if suite.waiting_ns:
             text += f"; the first only waited for {duration(suite.waiting_ns)}: not counted"
         text += ")"
-    text += f", {of(len(set(suite.tests.ids)), 'test')}"
-    if len(set(suite.tests.ids)) < suite.test_count:
+    different = len(set(suite.tests.ids))
+    text += f", {of(different, 'test')}"
+    if different < suite.test_count:
         text += f" ({of(suite.test_count, 'run')})"
     if any(part.cpu_ns is not None for part in suite.parts):
         text += f"; CPU {duration(suite.cpu_ns)}"
@@ -161,7 +162,7 @@ def _rows(costs: CostReport, suite: SuiteReport, limits: dict[str, int]) -> list
     found: list[_Row] = []
     least_ns = _NOTABLE * suite.busy_ns
     kinds = {
-        "tests": _tests(suite),
+        "tests": _tests(suite, least_ns),
         "fixtures": [_fixture(row) for row in suite.fixtures],
         "plugins": [_plugin(row, suite) for row in _others(costs)],
         "imports": _imports(suite),
@@ -172,9 +173,9 @@ def _rows(costs: CostReport, suite: SuiteReport, limits: dict[str, int]) -> list
     return found
 
 
-def _tests(suite: SuiteReport) -> list[_Row]:
+def _tests(suite: SuiteReport, least_ns: float) -> list[_Row]:
     tests = suite.tests
-    longest = sorted(range(len(tests.ids)), key=tests.self_ns.__getitem__, reverse=True)[:20]
+    long = [n for n, ns in enumerate(tests.self_ns) if ns >= least_ns]
     return [
         _Row(
             "test",
@@ -183,7 +184,7 @@ def _tests(suite: SuiteReport) -> list[_Row]:
             tests.self_ns[n] - tests.cpu_ns[n] if tests.cpu_ns else None,
             1,
         )
-        for n in longest
+        for n in long
     ]
 
 
