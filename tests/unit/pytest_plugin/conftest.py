@@ -66,6 +66,8 @@ def profiled(
     """Return `run(files, *arguments, profile=True)`; only the last profile is kept."""
     known = set(sys.modules)
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    # A file that is exchanged within a second by one of the same size has no byte code of its own.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.chdir(tmp_path)
     path = list(sys.path)
 
