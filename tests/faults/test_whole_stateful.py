@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pluginhost import PluginHost, observe
 from pluginhost.errors import PluginStateError
+from tests.examples import examples
 
 SOURCE = """
 from pluginhost import hookimpl
@@ -195,7 +196,7 @@ class ShortMachine(WholeMachine):
     """The same, for every day."""
 
 
-ShortMachine.TestCase.settings = settings(WholeMachine.TestCase.settings, max_examples=25)
+ShortMachine.TestCase.settings = settings(WholeMachine.TestCase.settings, max_examples=examples(25))
 
 
 @pytest.mark.usefixtures("quiet_log")

@@ -24,6 +24,7 @@ from pluginhost.host.runners.frames import (
     request_of,
 )
 from pluginhost.host.runners.workers import WorkerOptions
+from tests.examples import examples
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text() | st.binary()
@@ -58,7 +59,7 @@ def test_plain_values_arrive_as_they_were(payload):
     assert answer_of(frame_of(Returned(payload, used))[4:]) == Returned(payload, used)
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(data=st.binary(max_size=500) | plain.map(msgspec.msgpack.encode))
 def test_garbage_is_refused_and_nothing_else_happens(data):
     """Any bytes are a message of ours or a `FrameError`."""

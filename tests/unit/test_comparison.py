@@ -25,6 +25,7 @@ from pluginhost.comparison import (
 from pluginhost.errors import InvalidValueError, ReportFileError
 from pluginhost.histogram import RELATIVE_ERROR, DurationHistogram
 from pluginhost.report import PluginInfo, PluginState, decode, encode, json_schema
+from tests.examples import examples
 
 ReportOf = Callable[..., Any]
 
@@ -208,7 +209,7 @@ def test_slower_one_way_is_faster_the_other(
     assert back is swapped.get(there, there)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.dictionaries(st.text(min_size=1), _durations, max_size=6))
 def test_a_run_is_no_slower_than_itself(
     report_of: ReportOf, durations: dict[str, list[int]]

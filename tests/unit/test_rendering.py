@@ -27,6 +27,7 @@ from pluginhost.report import (
     TrendAnalysis,
     TrendDirection,
 )
+from tests.examples import examples
 
 STYLES = {"title", "head", "bad", "good", "dim", "bar", ""}
 MS = 1_000_000
@@ -364,14 +365,14 @@ def assert_fit_for_a_terminal(lines: Iterable[Line]) -> None:
 
 @given(PERFORMANCES)
 @example(performance(metrics("東" * 60, execution_count=12_345_678, concurrent_children=True)))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 def test_any_performance_report_fits_a_terminal(report: PerformanceReport) -> None:
     """Hostile names, wide characters, impossible figures: 80 columns and nothing to obey."""
     assert_fit_for_a_terminal(performance_lines(report))
 
 
 @given(analytics_reports())
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 def test_any_analytics_report_fits_a_terminal(report: AnalyticsReport) -> None:
     """Hostile names, wide characters, impossible figures: 80 columns and nothing to obey."""
     assert_fit_for_a_terminal(analytics_lines(report))

@@ -43,6 +43,7 @@ from pluginhost.report import (
 )
 from pluginhost.seconds import ns_of_seconds
 from pluginhost.series import Series
+from tests.examples import examples
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "schemas"
 PUBLISHED: Mapping[str, type[msgspec.Struct]] = {
@@ -133,7 +134,7 @@ def no_file_over(limit_bytes: int) -> Iterator[None]:
 
 @KINDS
 @given(data=st.data())
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 def test_what_is_encoded_is_decoded_again(kind: type[msgspec.Struct], data: st.DataObject) -> None:
     """Any record that its types allow comes back equal, whatever is in its texts."""
     record = data.draw(STRATEGIES[kind])
@@ -164,7 +165,7 @@ def test_no_text_makes_decoding_fail_otherwise(text: bytes | str) -> None:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 def test_a_truncated_report_is_refused(data: st.DataObject) -> None:
     """A file that was cut at any place is not read as a shorter report."""
     whole = encode(data.draw(STRATEGIES[Report])).encode()

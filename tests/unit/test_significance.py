@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings, strategies as st
 from scipy.stats import binom, mannwhitneyu
 
 from pluginhost.significance import mann_whitney_p, median_interval, points_of
+from tests.examples import examples
 
 _TIED = st.lists(st.integers(0, 5).map(float), min_size=1, max_size=30)
 _ANY = st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=30)
@@ -31,7 +32,7 @@ def _scipy_p(first: list[float], second: list[float]) -> float:
 @pytest.mark.parametrize(
     "samples", [pytest.param(_TIED, id="with ties"), pytest.param(_ANY, id="mostly without")]
 )
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(data=st.data())
 def test_the_p_value_is_that_of_scipy(
     samples: st.SearchStrategy[list[float]], data: st.DataObject

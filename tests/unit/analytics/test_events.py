@@ -18,6 +18,7 @@ from pluginhost.analytics.store import EventStore
 from pluginhost.calltree import CallTree
 from pluginhost.errors import InvalidValueError
 from pluginhost.journal import Detail, Failure
+from tests.examples import examples
 
 EXECUTE, ERROR = EventKind.PLUGIN_EXECUTE, EventKind.PLUGIN_ERROR
 SECOND = 10**9
@@ -80,7 +81,7 @@ def is_in_order(events: tuple[AnalyticsEvent, ...]) -> bool:
 )
 @example(1, 1_200, 0, [(10_255, 1), (10_256, 1), (10_000, 10_000)])
 @example(2, 1_200, 2_000, [(8_000, 100), (10_000, 300)])
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 def test_questions_against_a_list(
     seed: int, count: int, disorder: int, ranges: list[tuple[int, int]]
 ) -> None:
@@ -107,7 +108,7 @@ def test_questions_against_a_list(
 @example(1, 1_500, 1)
 @example(1, 1_500, 256)
 @example(1, 1_500, 257)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 def test_the_last_events_are_kept(seed: int, count: int, max_events: int) -> None:
     """Exactly as many as were asked for, and by every question the same."""
     events = random_events(seed, count, 0)

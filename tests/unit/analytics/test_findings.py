@@ -18,6 +18,7 @@ from pluginhost.errors import InvalidValueError
 from pluginhost.events import EventBatch
 from pluginhost.journal import Detail, Failure, Status
 from pluginhost.series import Anomaly, AnomalyKind
+from tests.examples import examples
 
 
 def noisy(levels: Sequence[float], seed: int, noise: float = 0.03) -> list[float]:
@@ -82,7 +83,7 @@ def test_something_out_of_nothing_is_a_change() -> None:
 
 @given(st.lists(st.floats(0, 1e18), max_size=40))
 @example([0.0] * 9 + [5e-324])  # the smallest there is
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_any_values_can_be_searched(values: list[float]) -> None:
     """Whatever levels come out are within the series, in order."""
     for levels in levels_of({"p": values}, min_effect=0.01, alpha=0.5).values():
@@ -102,7 +103,7 @@ def test_settings_that_make_no_sense_are_refused(options: dict[str, float]) -> N
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=8, max_size=30))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_trends_and_slopes_are_those_of_scipy(values: list[float]) -> None:
     """The line of Theil and Sen, and the sign of the trend; written by somebody else."""
     steps = list(range(len(values)))
@@ -271,7 +272,7 @@ def test_imports_and_loads_are_not_watched() -> None:
 
 
 @given(st.lists(st.integers(0, 2**62), min_size=1, max_size=120))
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 def test_any_durations_can_be_watched(durations: list[int]) -> None:
     """Nothing that a clock says stops it."""
     detector, path = AnomalyDetector(), CallTree().root["p"]

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pluginhost import PluginHost
 from pluginhost.errors import PluginHostError, PluginLoadError, PluginStateError
+from tests.examples import examples
 
 REQUIRES = {"a": [], "b": ["a"], "c": ["b"], "d": ["a", "b"], "e": []}
 
@@ -171,4 +172,6 @@ class HostMachine(RuleBasedStateMachine):
 
 
 TestHostMachine = HostMachine.TestCase
-TestHostMachine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestHostMachine.settings = settings(
+    max_examples=examples(40), stateful_step_count=30, deadline=None
+)

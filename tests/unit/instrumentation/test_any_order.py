@@ -15,6 +15,7 @@ from hypothesis import given, settings, strategies as st
 
 from pluginhost import observe
 from pluginhost.observation import Observation
+from tests.examples import examples
 
 spec, impl = pluggy.HookspecMarker("t"), pluggy.HookimplMarker("t")
 
@@ -189,7 +190,7 @@ _STEPS = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(steps=st.lists(_STEPS, min_size=5, max_size=25))
 def test_observations_in_any_order_change_nothing(steps: list[tuple[str, int]]) -> None:
     """Results, exceptions, order, names, signatures, implementations: as in a manager without us.

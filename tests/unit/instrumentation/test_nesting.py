@@ -28,6 +28,7 @@ from pluginhost import (
     observe,
 )
 from pluginhost.calltree import CallPath
+from tests.examples import examples
 
 HostOf = Callable[..., PluginHost]
 EventsOf = Callable[..., Callable[[], list[Event]]]
@@ -551,7 +552,7 @@ class Scheduler:
 
 @RATES
 @settings(
-    max_examples=80,
+    max_examples=examples(80),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -22,6 +22,7 @@ from pluginhost.instrumentation.readings import ThreadCpu
 from pluginhost.instrumentation.sparing import TIMED_FIRST, TIMED_ONE_IN, Sparer
 from pluginhost.instrumentation.tap import HookTapSource
 from pluginhost.recording import Recorder
+from tests.examples import examples
 
 spec, impl = pluggy.HookspecMarker("t"), pluggy.HookimplMarker("t")
 CALLS = 1_000
@@ -329,7 +330,7 @@ class OldWrapping(_Told):
         outcome.force_result((item, "forced"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     steps=st.lists(st.tuples(st.booleans(), st.integers(0, 8)), max_size=60),
     first=st.integers(0, 3),

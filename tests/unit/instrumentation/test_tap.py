@@ -39,6 +39,7 @@ from pluginhost.instrumentation.by_context import ContextNesting
 from pluginhost.instrumentation.calls import CallTimer
 from pluginhost.instrumentation.nesting import frame_variable
 from pluginhost.instrumentation.tap import HookTapSource
+from tests.examples import examples
 
 HostOf = Callable[..., PluginHost]
 EventsOf = Callable[..., Callable[[], list[Event]]]
@@ -239,7 +240,7 @@ def _outcome(call: Callable[[], object]) -> object:
         return _seen(error)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(
     plans=st.lists(_PLANS, min_size=1, max_size=6),
     steps=st.lists(
@@ -265,7 +266,7 @@ def test_a_tapped_manager_behaves_as_a_bare_one(
     assert _calls(collector) == expected
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(plans=st.lists(_PLANS, min_size=1, max_size=5), hook=st.sampled_from(["first", "many"]))
 def test_a_failure_is_blamed_on_who_raised_it(plans: list[Plan], hook: str) -> None:
     """Wrappers that let an exception pass have not failed; those that raise another have."""

@@ -26,6 +26,7 @@ from pluginhost.suite import (
     SuiteTests,
     WorkerCost,
 )
+from tests.examples import examples
 from tests.unit.reports import report_of
 
 MS = 1_000_000
@@ -143,7 +144,7 @@ def between(folder: Path, before: Report, after: Report, *, share: float = 0.1) 
     return judged(after, folder / "base.json", share)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 10**6), st.floats(0.3, 4.0), st.floats(0.0, 0.5))
 def test_an_unchanged_suite_passes_whatever_the_machine_does(
     tmp_path_factory: pytest.TempPathFactory, seed: int, level: float, noise: float

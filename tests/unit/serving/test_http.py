@@ -15,6 +15,7 @@ from hypothesis import given, settings, strategies as st
 from pluginhost.errors import InvalidValueError
 from pluginhost.serving.guard import Answer, Request
 from pluginhost.serving.http import Limits, connections_there_may_be, listening_at
+from tests.examples import examples
 from tests.unit.serving.conftest import GET, TOKEN, heard, running
 
 Serving = Callable[..., Any]
@@ -80,7 +81,7 @@ def test_nothing_gets_in_but_the_token() -> None:
         )
         said = st.lists(st.one_of(parts, st.binary(max_size=9)), max_size=12).map(b"".join)
 
-        @settings(max_examples=150, deadline=None)
+        @settings(max_examples=examples(150), deadline=None)
         @given(said)
         def try_it(text: bytes) -> None:
             connection = client.connect(text)
