@@ -7,6 +7,7 @@ them, for each test. So the two methods that do all that are timed, of these fix
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 from pluginhost.instrumentation.by_thread import ThreadNesting
@@ -28,7 +29,8 @@ class AutouseFixtures:
     def start(self, session: Any) -> None:
         """Step before the methods of each such fixture that the tests of a session have."""
         packages = packages_of(session.config.pluginmanager.get_plugins())
-        first_of = {id(item.parent): item for item in reversed(session.items)}
+        items = session.items[::-1]
+        first_of = dict(zip(map(id, map(attrgetter("parent"), items)), items, strict=True))
         found: dict[int, Any] = {}
         for item in first_of.values():  # its neighbours have the same
             known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
