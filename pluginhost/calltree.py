@@ -146,12 +146,12 @@ class CallTree:
 
     def site(self, kind: EventKind, plugin_id: str, hook: str) -> CallSite:
         """Return the one call site of these three."""
-        with self.lock:
-            key = (kind, plugin_id, hook)
-            found = self._sites.get(key)
-            if found is None:
-                found = self._sites[key] = CallSite(kind, plugin_id, hook)
-            return found
+        key = (kind, plugin_id, hook)
+        try:
+            return self._sites[key]
+        except KeyError:
+            with self.lock:
+                return self._sites.setdefault(key, CallSite(kind, plugin_id, hook))
 
     def execution_site(self, plugin_id: str) -> CallSite:
         """Return the call site that the key `plugin_id` stands for."""

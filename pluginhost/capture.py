@@ -17,7 +17,7 @@ FIXTURE = "fixture of "
 """Begins what stands for the plugin of a call that sets up or tears down a fixture, before a module."""
 
 
-class CallRecord(msgspec.Struct, frozen=True, array_like=True):
+class CallRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One path of the call tree, with everything that happened there.
 
     `parent` is the position of the caller's path, -1 at the top; callers come first. Times are
@@ -41,7 +41,7 @@ class CallRecord(msgspec.Struct, frozen=True, array_like=True):
     spared: int = 0
 
 
-class SiteRecord(msgspec.Struct, frozen=True, array_like=True):
+class SiteRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One plugin's part in one hook, from wherever it was called: how its calls are spread.
 
     `histogram` holds (bucket, count) pairs, see `DurationHistogram`.
@@ -56,7 +56,7 @@ class SiteRecord(msgspec.Struct, frozen=True, array_like=True):
     histogram: tuple[tuple[int, int], ...]
 
 
-class Implementation(msgspec.Struct, frozen=True, array_like=True):
+class Implementation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One hook implementation as it is registered; `style` is function, wrapper or hookwrapper."""
 
     plugin: str

@@ -28,7 +28,7 @@ class PluginKind(StrEnum):
     """The application's own; its time is part of the application's row."""
 
 
-class HookCost(msgspec.Struct, frozen=True, kw_only=True):
+class HookCost(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One plugin's implementation of one hook.
 
     `inclusive_ns` counts a call within a call of the same plugin once; `self_ns` is without the
@@ -174,7 +174,7 @@ class ProcessCost(msgspec.Struct, frozen=True, kw_only=True):
     ended: str
 
 
-class FlameGraphNode(msgspec.Struct, frozen=True, kw_only=True):
+class FlameGraphNode(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A call path with the time spent in it (inclusive) and in itself alone.
 
     One that is `sampled` is a function inside of the plugin above it: an estimate, scaled to what was

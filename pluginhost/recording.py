@@ -162,8 +162,7 @@ class Recorder:
     @property
     def added(self) -> int:
         """How many calls were added up so far; what came since is in the journals of their paths."""
-        adding = self._adding
-        return adding.records + adding.dropped if adding is not None else 0
+        return self._adding.taken if self._adding is not None else 0
 
     def total_ns(self, path: CallPath) -> int:
         """Return the time of all calls of one path that have ended."""

@@ -23,7 +23,7 @@ HookKey = tuple[str, str]
 """A plugin by its name in the records, and a hook without what says which part of a call it is."""
 
 
-class Node(msgspec.Struct, frozen=True):
+class Node(msgspec.Struct, frozen=True, gc=False):
     """A call path, judged.
 
     `unit` is whose it is (None: the application's). `self_ns` and `self_cpu_ns` are without its

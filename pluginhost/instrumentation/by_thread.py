@@ -26,15 +26,15 @@ FLUSH_INTERVAL_NS = 1_000_000_000
 """How often at most the journals are added up: most of that is for each path, however few its records."""
 
 DUE, OFFSET, PATH, FLUSH_DUE = range(4)
+Entered = tuple[Any, ...]
+"""What has begun: the state of its thread, its parent, its path, its start, and the offset then."""
 
 
 class _Here(threading.local):
     """The state of each thread: when the next tick is due, CPU less wall, path, next flush."""
 
-    def __init__(self, tree: CallTree) -> None:
-        apart = tree.site(EventKind.HOOK_CALL, "", ELSEWHERE)
-        main = threading.get_ident() == tree.thread_id
-        self.state: list[Any] = [0, 0, tree.root if main else tree.root[apart], 0]
+    def __init__(self, nesting: ThreadNesting) -> None:
+        self.state = nesting.state_of(threading.get_ident())
 
 
 class ThreadNesting:
@@ -54,18 +54,31 @@ class ThreadNesting:
         self.clock = clock
         self._read = cpu.read
         self._flush = flush
-        self.here = _Here(tree)
+        self.main: list[Any] = [0, 0, tree.root, 0]
+        """The state of the thread whose times add up."""
+        self.alone = True
+        """Whether no other thread was seen."""
+        self._elsewhere = tree.site(EventKind.HOOK_CALL, "", ELSEWHERE)
+        self.here = _Here(self)
         self._measuring = tree.site(EventKind.HOOK_CALL, "", MEASURING)
+        self.begin, self.end = _sections(self.here, clock, cpu.read)
 
-    def enter(self, site: CallSite) -> tuple[Any, ...]:
-        """Begin a call; what is returned is for `leave`."""
+    def state_of(self, thread_id: int) -> list[Any]:
+        """Return the state of a thread that was not seen before."""
+        if thread_id == self.tree.thread_id:
+            return self.main
+        self.alone = False
+        return [0, 0, self.tree.root[self._elsewhere], 0]
+
+    def enter(self, site: CallSite) -> Entered:
+        """Begin a call, and read the CPU clock; what is returned is for `leave`."""
         state = self.here.state
         parent = state[PATH]
         state[PATH] = path = parent[site]
         start = self._read(state)
         return state, parent, path, start, state[OFFSET]
 
-    def leave(self, entered: tuple[Any, ...]) -> tuple[Any, int, int]:
+    def leave(self, entered: Entered) -> tuple[Any, int, int]:
         """End a call; return the journal for its record, its duration, and CPU time less that."""
         state, parent, path, start, offset = entered
         duration_ns = self._read(state) - start
@@ -204,6 +217,38 @@ class ThreadNesting:
             extra = (state[OFFSET] - offset) << CPU_SHIFT
             parent[self._measuring].journal.extend((now - start, extra))
         return now
+
+
+def _sections(
+    here: _Here, clock: Callable[[], int], read: Callable[[list[Any]], int]
+) -> tuple[Callable[[CallSite], Entered], Callable[..., None]]:
+    """Return what begins a call, and what ends and records it, as quickly as `ThreadNesting.timed`.
+
+    The latter takes what the former returned, and the failure if it was one.
+    """
+
+    def begin(site: CallSite) -> Entered:
+        state = here.state
+        parent = state[2]
+        state[2] = path = parent[site]
+        start = clock()
+        if start > state[0]:
+            start = read(state)
+        return state, parent, path, start, state[1]
+
+    def end(entered: Entered, failure: Failure | None = None) -> None:
+        state, parent, path, start, offset = entered
+        now = clock()
+        if now > state[0]:
+            now = read(state)
+        duration_ns, waited = now - start, state[1] - offset
+        if failure is None:
+            path.journal.extend((duration_ns, waited << CPU_SHIFT))
+        else:
+            path.journal.extend((duration_ns, Detail(failure, cpu_ns=duration_ns + waited)))
+        state[2] = parent
+
+    return begin, end
 
 
 def _ending(

@@ -37,7 +37,7 @@ class Sparer:
         name_of: Callable[[pluggy.HookImpl], str],
         spares: Collection[str] | None = None,
     ) -> None:
-        self.here = nesting.here
+        self.nesting = nesting
         self._spares = spares
         self._tree = nesting.tree
         self._is_own = is_own
@@ -58,9 +58,9 @@ class Sparer:
 
         Those are `TIMED_ONE_IN` less one.
         """
-        caller = self.here.state[PATH]
+        caller = self.nesting.here.state[PATH]
         for each in self._counted:
-            each.calls[caller] = -(-TIMED_FIRST // TIMED_ONE_IN) * TIMED_ONE_IN
+            each.counted()[caller] = -(-TIMED_FIRST // TIMED_ONE_IN) * TIMED_ONE_IN
 
     def own_site(self, plugin: str, hook: str) -> CallSite:
         """Return the site of one of the application's implementations, or of a half of it."""
@@ -78,7 +78,7 @@ class Sparer:
         untimed: Counter[CallPath] = Counter()
         spared: Counter[CallPath] = Counter()
         for each in self._counted:
-            for caller, calls in list(each.calls.items()):
+            for caller, calls in each.counted().items():
                 passed_over = _passed_over(calls)
                 spared[caller] += passed_over
                 for site in each.left_out:
@@ -93,7 +93,12 @@ class Sparer:
 
 
 class SparedCalls:
-    """How often hooks were called that have certain implementations, by the caller's path."""
+    """How often hooks were called that have certain implementations, by the caller's path.
+
+    Where one is called again and again from one place, the tap need not ask: it may pass `passes`
+    more calls over while the path in `state` is `caller`. That is the state of the main thread, for
+    a thread's own takes long to find; so as soon as another thread is seen, each call is asked for.
+    """
 
     def __init__(
         self,
@@ -101,14 +106,40 @@ class SparedCalls:
         implementations: Sequence[pluggy.HookImpl],
         sites: Sequence[tuple[CallSite, ...]],
     ) -> None:
-        self.here = sparer.here
-        self.calls: dict[CallPath, int] = {}
+        self.state = sparer.nesting.main
+        self.caller: CallPath | None = None
+        self.passes = 0
+        self.partly: list[pluggy.HookImpl] = []
+        """What is called when a call is passed over, see `partly_timed`."""
         self.left_out: tuple[CallSite, ...] = ()
-        """The sites of what is not timed, once some calls have passed it over."""
+        """The sites of what is not timed then."""
+        self._nesting = sparer.nesting
+        self._granted = 0
+        self._calls: dict[CallPath, int] = {}
         self._registered = implementations
         self._sites = sites
-        self.partly: list[pluggy.HookImpl] = []
-        """What is called then, see `partly_timed`."""
+
+    def next(self, timed: list[pluggy.HookImpl]) -> list[pluggy.HookImpl]:
+        """Return what a call is to use that is to be counted: `timed`, or something partly timed."""
+        caller = self._nesting.here.state[PATH]
+        if not caller.own:
+            return timed
+        counted = self.counted()
+        calls = counted[caller] = counted.get(caller, 0) + 1
+        since = calls % TIMED_ONE_IN
+        if calls <= TIMED_FIRST or not since:
+            return timed
+        if self._nesting.alone:
+            self.caller = caller
+            self.passes = self._granted = TIMED_ONE_IN - 1 - since
+        return self.partly or self.partly_timed(timed)
+
+    def counted(self) -> dict[CallPath, int]:
+        """Return how many calls there were from each path."""
+        if self.caller is not None:
+            self._calls[self.caller] += self._granted - self.passes
+        self.caller, self.passes, self._granted = None, 0, 0
+        return self._calls
 
     def partly_timed(self, timed: list[pluggy.HookImpl]) -> list[pluggy.HookImpl]:
         """Return what is to be called: as registered what is left out, else of the `timed`."""

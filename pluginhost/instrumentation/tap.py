@@ -14,13 +14,7 @@ from typing import Any
 
 import pluggy
 
-from pluginhost.instrumentation.by_thread import PATH
-from pluginhost.instrumentation.sparing import (
-    TIMED_FIRST,
-    TIMED_ONE_IN,
-    SparedCalls,
-    Sparer,
-)
+from pluginhost.instrumentation.sparing import SparedCalls, Sparer
 from pluginhost.processes import RenewedLock
 
 Hookexec = Callable[[str, Sequence[pluggy.HookImpl], Mapping[str, object], bool], object]
@@ -75,23 +69,10 @@ class HookTapSource:
             tap.leaving.remove(plugin_id)
 
 
-class _Prepared:
-    """Implementations as registered, and timed; `spared` are hook calls that may pass some over."""
+_Prepared = tuple[list[pluggy.HookImpl], list[pluggy.HookImpl], "SparedCalls | None"]
+"""Implementations as registered, and timed; and what hook calls may pass some over."""
 
-    __slots__ = ("registered", "spared", "timed")
-
-    def __init__(
-        self,
-        registered: Sequence[pluggy.HookImpl],
-        timed: list[pluggy.HookImpl],
-        spared: SparedCalls | None,
-    ) -> None:
-        self.registered = list(registered)
-        self.timed = timed
-        self.spared = spared
-
-
-_NOTHING = _Prepared((), [], None)
+_NOTHING: _Prepared = ([], [], None)
 
 
 class Tap:
@@ -145,14 +126,12 @@ class Tap:
         self._latest = {}
         for lists in list(self._prepared.values()):
             lists[:] = [
-                kept
-                for kept in lists
-                if all(impl.plugin_name != plugin_id for impl in kept.registered)
+                kept for kept in lists if all(impl.plugin_name != plugin_id for impl in kept[0])
             ]
 
     def _executing(self) -> Hookexec:
         """Return what the manager calls: a closure, for it runs around every call of every hook."""
-        tap, below, nothing = self, self._below, _NOTHING
+        tap, below = self, self._below
 
         def execute(
             hook: str,
@@ -162,22 +141,20 @@ class Tap:
         ) -> object:
             __tracebackhide__ = True
             try:
-                latest = tap._latest[hook]
+                registered, timed, spared = tap._latest[hook]
             except KeyError:
-                latest = nothing
-            if latest.registered != implementations:  # by identity of each element
+                registered, timed, spared = _NOTHING
+            if registered != implementations:  # by identity of each element
                 if not tap._timers:
                     return below(hook, implementations, kwargs, firstresult)
-                latest = tap._latest_of(hook, implementations)
-            spared = latest.spared
+                _, timed, spared = tap._latest_of(hook, implementations)
             if spared is not None:
-                caller = spared.here.state[PATH]
-                if caller.own:
-                    spared.calls[caller] = calls = spared.calls.get(caller, 0) + 1
-                    if calls > TIMED_FIRST and calls % TIMED_ONE_IN:
-                        partly = spared.partly or spared.partly_timed(latest.timed)
-                        return below(hook, partly, kwargs, firstresult)
-            return below(hook, latest.timed, kwargs, firstresult)
+                if spared.passes > 0 and spared.caller is spared.state[2]:  # PATH
+                    spared.passes -= 1
+                    timed = spared.partly
+                else:
+                    timed = spared.next(timed)
+            return below(hook, timed, kwargs, firstresult)
 
         vars(execute)[_TAP] = self
         return execute
@@ -186,20 +163,20 @@ class Tap:
         """Return what is prepared of implementations that are not those of the latest call."""
         latest, prepared = self._latest, self._prepared
         lists = prepared.get(hook, [])
-        found = next((each for each in lists if each.registered == implementations), None)
+        found = next((each for each in lists if each[0] == implementations), None)
         if found is None:
             known = {
                 impl: mine
-                for each in lists
-                for impl, mine in zip(each.registered, each.timed, strict=True)
+                for registered, mine_of_them, _ in lists
+                for impl, mine in zip(registered, mine_of_them, strict=True)
             }
             timed = [known.get(impl) or self._copy(hook, impl) for impl in implementations]
             sparer = self._sparers[0] if len(self._sparers) == 1 else None
             spared = sparer.spared(hook, implementations) if sparer is not None else None
-            found = _Prepared(implementations, timed, spared)
+            found = list(implementations), timed, spared
             caller = getattr(self._manager.hook, hook, None)
             alive = set() if caller is None else set(caller.get_hookimpls())
-            kept = [each for each in lists if alive.issuperset(each.registered)]
+            kept = [each for each in lists if alive.issuperset(each[0])]
             leaving = any(impl.plugin_name in self.leaving for impl in implementations)
             if leaving or not alive.issuperset(implementations):
                 return found  # of implementations that are gone soon, nothing is kept

@@ -27,6 +27,8 @@ class InPlace:
         self._totals = totals
         self.records = 0
         self.dropped = 0
+        self.taken = 0
+        """How many records have left the journals, whatever became of them."""
         self.error: Exception | None = None
         self.after_fork()
         follow_forks(self)
@@ -57,6 +59,7 @@ class InPlace:
             records = journal[:]
             del journal[: len(records)]
             count = len(records) // 2
+            self.taken += count
             if self.error is None:
                 self._totals.add(_group(path, records))
                 self.records += count

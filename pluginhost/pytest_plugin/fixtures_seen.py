@@ -1,4 +1,4 @@
-"""The fixtures that were set up: which they are, and their sites in the call tree."""
+"""The fixtures that were set up: which they are, and their sections in the call tree."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from pluginhost.calltree import CallSite, CallTree, EventKind
+from pluginhost.calltree import CallSite, EventKind
+from pluginhost.instrumentation.by_thread import Entered, ThreadNesting
 from pluginhost.printable import printable
 from pluginhost.pytest_plugin.scopes import by_name, narrower, widest_scope
 from pluginhost.pytest_plugin.sections import SETTING_UP, TEARING_DOWN
 from pluginhost.pytest_plugin.suite_capture import FixtureSeen
 
-Sites = tuple[CallSite, CallSite]
 _OF_TESTS = ("xunit", "unittest")
 """How the names begin of fixtures that pytest makes of what test modules and classes define."""
 
@@ -22,10 +22,11 @@ _OF_TESTS = ("xunit", "unittest")
 class FixturesSeen:
     """Knows each fixture by its definition; one key for all that are alike."""
 
-    def __init__(self, tree: CallTree) -> None:
-        self._tree = tree
-        self._sites: dict[Any, Sites] = {}
-        self._value: Any = None  # the function by which pytest makes fixtures of parameters' values
+    def __init__(self, nesting: ThreadNesting) -> None:
+        self._nesting = nesting
+        self._sections: dict[Any, FixtureSections] = {}
+        self.value: Any = None
+        """The function by which pytest makes fixtures of parameters' values, another for each test."""
         self._seen: dict[Any, FixtureSeen] = {}
 
     def found(self, used: Iterable[Any]) -> tuple[FixtureSeen, ...]:
@@ -38,23 +39,21 @@ class FixturesSeen:
                 found[seen.key] = msgspec.structs.replace(seen, widest=widest)
         return tuple(found.values())
 
-    def sites(self, fixturedef: Any) -> Sites | None:
-        """Return the sites of setting up and tearing down; None for a mere value of a parameter."""
-        if fixturedef.func is self._value:  # another definition for each test
-            return None
+    def sections(self, fixturedef: Any) -> FixtureSections | None:
+        """Return those of setting up and tearing down; None for a mere value of a parameter."""
         try:
-            return self._sites[fixturedef]
+            return self._sections[fixturedef]
         except KeyError:
             found = self._note(fixturedef)
             if found is not None:
-                self._sites[fixturedef] = found
+                self._sections[fixturedef] = found
             return found
 
-    def _note(self, fixturedef: Any) -> Sites | None:
+    def _note(self, fixturedef: Any) -> FixtureSections | None:
         function = _function_of(fixturedef.func)
         module = printable(getattr(function, "__module__", "") or "", 200)
         if module.startswith("_pytest.") and "direct_param" in function.__name__:
-            self._value = fixturedef.func
+            self.value = fixturedef.func
             return None
         code = getattr(function, "__code__", None)
         file = printable(getattr(code, "co_filename", module), 300)
@@ -77,11 +76,41 @@ class FixturesSeen:
             bool(getattr(fixturedef, "_autouse", False)),
             bool(fixturedef.params),
         )
-        site = self._tree.site
-        return (
+        site = self._nesting.tree.site
+        return FixtureSections(
+            self._nesting,
             site(EventKind.SECTION, "", SETTING_UP + key),
             site(EventKind.SECTION, "", TEARING_DOWN + key),
         )
+
+
+class FixtureSections:
+    """Where what one definition of a fixture does is on record.
+
+    Tearing down is what lies between two finalizers, for those that the fixture adds itself while it
+    is set up stand between them. pytest ends a fixture before it sets it up again, so that one
+    object serves for all times.
+    """
+
+    __slots__ = ("_entered", "_nesting", "setting_up", "tearing_down")
+
+    def __init__(
+        self, nesting: ThreadNesting, setting_up: CallSite, tearing_down: CallSite
+    ) -> None:
+        self._nesting = nesting
+        self._entered: Entered | None = None
+        self.setting_up = setting_up
+        self.tearing_down = tearing_down
+
+    def begin_teardown(self) -> None:
+        """Is called before the finalizers of the fixture."""
+        self._entered = self._nesting.begin(self.tearing_down)
+
+    def end_teardown(self) -> None:
+        """Is called after them."""
+        entered, self._entered = self._entered, None
+        if entered is not None:
+            self._nesting.end(entered)
 
 
 def _as_written(name: str, function: Any) -> str | None:

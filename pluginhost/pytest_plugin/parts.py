@@ -39,7 +39,7 @@ _WAITING = ("xdist.dsession", "xdist.remote")  # the process of the user, and a 
 _OF_PYTEST = (SuitePart.PYTEST, SuitePart.REPORTING)
 
 
-class Placed(msgspec.Struct, frozen=True):
+class Placed(msgspec.Struct, frozen=True, gc=False):
     """A call path with the part it belongs to, and how much of it is waiting for others."""
 
     node: Node

@@ -71,7 +71,8 @@ class SuiteProfile:
             cpu_gap_ns=None if wall_only else CPU_GAP_NS, begun_ns=begun_ns, sparing=SPARED
         )
         self._table = TestTable(self.settings.memory)
-        self._fixtures = FixturesSeen(self._recorder.tree)
+        self.pytest_runtest_logreport = self._table.pytest_runtest_logreport
+        self._fixtures = FixturesSeen(self._recorder.nesting)
         self._autouse = AutouseFixtures(self._recorder.nesting)
         self._rewriting = RewritingSource(config.pluginmanager.rewrite_hook, self._recorder.nesting)
         self._session: Any = None
@@ -159,11 +160,6 @@ class SuiteProfile:
         """Time the fixtures that plugins set up unasked, now that all are known."""
         if not self._stopped:
             self._autouse.start(session)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        """Give each test its row."""
-        self._table.reported(report)
 
     def pytest_keyboard_interrupt(self) -> None:
         """Keep why the session ended early."""

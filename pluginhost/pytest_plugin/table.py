@@ -7,7 +7,10 @@ import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
+from operator import add
 from typing import Any
+
+import pytest
 
 from pluginhost.instrumentation.readings import rss_gauge
 from pluginhost.printable import printable
@@ -17,6 +20,14 @@ OUTCOMES = ("passed", "failed", "skipped", "error", "xfailed", "xpassed", "rerun
 _TIMES = ("setup_ns", "call_ns", "self_ns", "cpu_ns", "teardown_ns")
 _BODY = (0, 0, 0)
 _NOT_KNOWN = (0.0, 0.0, 0.0)
+_AT_ONCE = 500
+"""So many reports and bodies wait to become rows together: alone, a row costs twice as much."""
+
+_Row = tuple[str, int, float, float, float, int, int, int]
+"""Id, code of the outcome, seconds of three phases as reported, and what the body took: see `ran`.
+
+The second phase is that of a body that ran elsewhere, such as in a fork; else 0.
+"""
 _SLACK_S = 1.0  # by which the clock of another process may differ
 _CODES = {outcome: code for code, outcome in enumerate(OUTCOMES)}
 _UNFINISHED = _CODES["unfinished"]
@@ -35,13 +46,10 @@ class TestTable:
         self.ids: list[str] = []
         self.outcomes = array("B")
         self.columns = {name: array("q") for name in _TIMES}
-        self._add = [self.columns[name].append for name in _TIMES]
-        self._body = _BODY
-        self._setup: Any = None
-        self._call: Any = None
-        self._outcome = ""
+        self._waiting: list[Any] = []
+        self._at_once = 1 if memory else _AT_ONCE
         self._clock = time.perf_counter
-        self._begun_s = self._clock()
+        self._looked_s = self._clock()
         self.unclear = 0
         """How many tests have phases of times that cannot be: somebody had replaced pytest's clock."""
         self._read: Callable[[], None] | None = None
@@ -60,39 +68,18 @@ class TestTable:
 
     def ran(self, call_ns: int, self_ns: int, cpu_ns: int) -> None:
         """Keep what the body of the present test took."""
-        before = self._body
-        if before is not _BODY:  # some run the body of one test several times
-            call_ns, self_ns, cpu_ns = (
-                call_ns + before[0], self_ns + before[1], cpu_ns + before[2]
-            )  # fmt: skip
-        self._body = call_ns, self_ns, cpu_ns
+        self._waiting.append((call_ns, self_ns, cpu_ns))
 
-    def reported(self, report: Any) -> None:
-        """Take the report of one phase of a test; with the last one, the test has its row."""
-        when = report.when
-        if when == "setup":
-            if hasattr(report, "node"):  # what another process runs, it records
-                return
-            if self._setup is not None:
-                self._end(0.0)
-            self._setup = report
-            if report.outcome != "passed":
-                self._ended(report)
-        elif self._setup is None:
-            return
-        elif when == "call":
-            self._call = report
-            if report.outcome != "passed" or hasattr(report, "wasxfail"):
-                self._ended(report)
-        elif when == "teardown":
-            if report.outcome == "failed":
-                self._outcome = "error" if self._outcome != "failed" else "failed"
-            self._end(report.duration)
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Take the report of one phase of a test; with the last one, the test gets its row."""
+        self._waiting.append(report)
+        if len(self._waiting) >= self._at_once and report.when == "teardown":
+            self._add(self._rows())
 
     def finish(self) -> None:
-        """Give a row to a test whose last phase was never reported."""
-        if self._setup is not None:
-            self._end(0.0)
+        """Have a row for every test, also for one whose last phase was never reported."""
+        self._add(self._rows())
 
     def printable_ids(self) -> tuple[str, ...]:
         """Return the ids with nothing in them that a terminal would obey."""
@@ -107,32 +94,75 @@ class TestTable:
         held = sum(map(sys.getsizeof, (*self.columns.values(), self.outcomes, self.ids)))
         return held / len(self.ids)
 
-    def _ended(self, report: Any) -> None:
-        """Keep how a phase ended, unless one before has ended otherwise than well."""
-        if self._outcome in ("", "passed"):
-            self._outcome = _outcome_of(report)
+    def _rows(self) -> list[_Row]:  # noqa: C901  # in line, for it looks at all phases of all tests
+        """Return the rows of what is waiting; a test that is not over is in it as such."""
+        waiting, self._waiting = self._waiting, []
+        rows: list[_Row] = []
+        setup: Any = None
+        call: Any = None
+        body, outcome = _BODY, ""
+        for each in waiting:
+            if type(each) is tuple:  # some run the body of one test several times
+                body = each if body is _BODY else tuple(map(add, body, each))
+                continue
+            when = each.when
+            if when == "setup":
+                if hasattr(each, "node"):  # what another process runs, it records
+                    continue
+                if setup is not None:
+                    rows.append(_row(setup, call, body, outcome))
+                    call, body, outcome = None, _BODY, ""
+                setup = each
+                if each.outcome != "passed":
+                    outcome = _outcome_of(each)
+            elif setup is None:
+                continue
+            elif when == "call":
+                call = each
+                if (each.outcome != "passed" or hasattr(each, "wasxfail")) and not outcome:
+                    outcome = _outcome_of(each)
+            elif when == "teardown":
+                if each.outcome == "failed" and outcome != "failed":
+                    outcome = "error"
+                rows.append(_row(setup, call, body, outcome, each.duration))
+                setup = call = None
+                body, outcome = _BODY, ""
+        if setup is not None:
+            rows.append(_row(setup, call, body, outcome))
+        return rows
 
-    def _end(self, teardown_s: float) -> None:
-        setup, call, body, add = self._setup, self._call, self._body, self._add
-        call_ns, self_ns, cpu_ns = body
-        call_s = call.duration if body is _BODY and call is not None else 0.0
-        phases = setup.duration, call_s, teardown_s
-        if min(phases) < 0.0 or sum(phases) > self._clock() - self._begun_s + _SLACK_S:
-            self.unclear += 1
-            phases = _NOT_KNOWN
-        if phases[1]:  # it ran elsewhere, such as in a fork
-            call_ns = int(phases[1] * 1e9)
-        outcome = self._outcome or ("passed" if call is not None else "unfinished")
-        self.ids.append(setup.nodeid)
-        self.outcomes.append(_CODES.get(outcome, _UNFINISHED))
-        add[0](int(phases[0] * 1e9))
-        add[1](call_ns)
-        add[2](self_ns)
-        add[3](cpu_ns)
-        add[4](int(phases[2] * 1e9))
+    def _add(self, rows: list[_Row]) -> None:
+        """Keep rows; what times nobody can have measured since the last ones are not known."""
+        if not rows:
+            return
+        before_s, self._looked_s = self._looked_s, self._clock()
+        longest_s = self._looked_s - before_s + _SLACK_S
+        ids, codes, *three, calls_ns, selves_ns, cpus_ns = zip(*rows, strict=True)
+        phases: list[tuple[float, ...]] = three
+        if min(map(min, phases)) < 0.0 or max(map(sum, zip(*phases, strict=True))) > longest_s:
+            phases = self._believed(phases, longest_s)
+        setups_ns, teardowns_ns = _nanoseconds(phases[0]), _nanoseconds(phases[2])
+        if any(phases[1]):
+            calls_ns = tuple(map(max, calls_ns, _nanoseconds(phases[1])))
+        self.ids.extend(ids)
+        self.outcomes.extend(codes)
+        columns_ns = setups_ns, calls_ns, selves_ns, cpus_ns, teardowns_ns
+        for name, column_ns in zip(_TIMES, columns_ns, strict=True):
+            self.columns[name].extend(column_ns)
         if self._read is not None:
-            self._read()
-        self._body, self._setup, self._call, self._outcome = _BODY, None, None, ""
+            for _ in rows:
+                self._read()
+
+    def _believed(
+        self, phases: list[tuple[float, ...]], longest_s: float
+    ) -> list[tuple[float, ...]]:
+        """Return phases in which no test has times that cannot be: somebody has replaced the clock."""
+        believed = []
+        for each in zip(*phases, strict=True):
+            impossible = min(each) < 0.0 or sum(each) > longest_s
+            self.unclear += impossible
+            believed.append(_NOT_KNOWN if impossible else each)
+        return list(zip(*believed, strict=True))
 
     def _read_rss(self) -> None:
         self.columns["rss_bytes"].append(resident_bytes(self._rss()))
@@ -153,6 +183,16 @@ def stretches(column: Iterable[int]) -> Iterator[tuple[int, slice]]:
         end = start + len(list(alike))
         yield value, slice(start, end)
         start = end
+
+
+def _nanoseconds(seconds: Iterable[float]) -> Iterator[int]:
+    return map(int, map((1e9).__mul__, seconds))  # at C speed
+
+
+def _row(setup: Any, call: Any, body: Any, outcome: str, teardown_s: float = 0.0) -> _Row:
+    elsewhere_s = call.duration if body is _BODY and call is not None else 0.0
+    code = _CODES.get(outcome or ("passed" if call is not None else "unfinished"), _UNFINISHED)
+    return (setup.nodeid, code, setup.duration, elsewhere_s, teardown_s, *body)
 
 
 def _outcome_of(report: Any) -> str:

@@ -15,6 +15,7 @@ import pytest
 from _pytest.unittest import TestCaseFunction
 
 from pluginhost.calltree import CallPath, CallSite, EventKind
+from pluginhost.instrumentation.by_thread import Entered
 from pluginhost.instrumentation.calls import named_like
 from pluginhost.instrumentation.tap import Timed
 from pluginhost.journal import CPU_SHIFT, Detail, Failure, Status
@@ -38,18 +39,18 @@ class SuiteTimer:
         self._fixtures = fixtures
         self._bodies = self._site(BODIES)
         self._below: dict[CallPath, _Below] = {}
-        self._ending: tuple[Any, ...] | None = None
+        self._ending: Entered | None = None
         self.untimed: set[tuple[str, str]] = set()
         """Which plugins' implementations of which hooks have no records of their own."""
 
     def begin_ending(self) -> None:
         """Record from now on what comes after all hooks."""
-        self._ending = self._nesting.enter(self._site(ENDING))
+        self._ending = self._nesting.begin(self._site(ENDING))
 
     def end_ending(self) -> None:
         """End that, where it was begun."""
         if self._ending is not None:
-            self._left(self._ending)
+            self._nesting.end(self._ending)
 
     def through(self, timed: Timed) -> Timed:
         """Return what times like `timed`, but for the implementations that contain others' work."""
@@ -142,59 +143,53 @@ class SuiteTimer:
             known = self._below[path] = _Below()
         if len(known.journals) != len(path):
             known.journals = [each.journal for each in path.values()]
-        records = self._recorder.added, sum(map(len, known.journals))
-        if records == known.records:
+        elif sum(map(len, known.journals)) == known.pending and self._recorder.added == known.added:
             return 0
-        before_ns, known.records = known.total_ns, records
+        known.pending, known.added = sum(map(len, known.journals)), self._recorder.added
+        before_ns = known.total_ns
         known.total_ns = sum(map(self._recorder.total_ns, path.values()))
         return known.total_ns - before_ns
 
     def _fixture(self, function: Function) -> Any:
         """Return `function` with what it sets up on record, and what that tears down."""
-        nesting, sites_of = self._nesting, self._fixtures.sites
-        enter = nesting.enter
+        begin, end, fixtures = self._nesting.begin, self._nesting.end, self._fixtures
 
         def timed(fixturedef: Any, request: Any) -> Any:
             __tracebackhide__ = True
-            sites = sites_of(fixturedef)
-            if sites is None:
+            if fixturedef.func is fixtures.value:
                 return function(fixturedef, request)
-            teardown = _Teardown(nesting, sites[1])
-            fixturedef.addfinalizer(teardown.end)  # the first to be added is the last to be called
-            entered, failed = enter(sites[0]), None
+            sections = fixtures.sections(fixturedef)
+            if sections is None:
+                return function(fixturedef, request)
+            # the first to be added is the last to be called
+            fixturedef.addfinalizer(sections.end_teardown)
+            entered = begin(sections.setting_up)
             try:
-                return function(fixturedef, request)
+                result = function(fixturedef, request)
             except BaseException as error:
-                failed = error
+                end(entered, None if isinstance(error, pytest.skip.Exception) else _FAILED)
+                fixturedef.addfinalizer(sections.begin_teardown)
                 raise
-            finally:
-                self._left(entered, failed)
-                failed = None
-                fixturedef.addfinalizer(teardown.begin)
+            end(entered)
+            fixturedef.addfinalizer(sections.begin_teardown)
+            return result
 
         return timed
 
     def _collecting(self, function: Function) -> Any:
         """Return `function` with the collecting of each file on record."""
-        enter = self._nesting.enter
+        begin, end = self._nesting.begin, self._nesting.end
 
         def timed(collector: Any) -> Any:
             __tracebackhide__ = True
             file = collector.nodeid.partition("::")[0] or "."
-            entered = enter(self._site(COLLECTING + file[:400]))
+            entered = begin(self._site(COLLECTING + file[:400]))
             try:
                 return function(collector)
             finally:
-                self._left(entered)
+                end(entered)
 
         return timed
-
-    def _left(self, entered: tuple[Any, ...], failed: BaseException | None = None) -> None:
-        journal, duration_ns, waited = self._nesting.leave(entered)
-        if failed is not None and not isinstance(failed, pytest.skip.Exception):
-            journal.extend((duration_ns, Detail(_FAILED, cpu_ns=duration_ns + waited)))
-        else:
-            journal.extend((duration_ns, waited << CPU_SHIFT))
 
     def _site(self, name: str) -> CallSite:
         return self._recorder.tree.site(EventKind.SECTION, "", name)
@@ -212,27 +207,4 @@ class _Below:
 
     def __init__(self) -> None:
         self.journals: list[Any] = []
-        self.records = 0, 0
-        self.total_ns = 0
-
-
-class _Teardown:
-    """Stands around the finalizers that a fixture added while it was set up."""
-
-    __slots__ = ("_entered", "_nesting", "_site")
-
-    def __init__(self, nesting: Any, site: CallSite) -> None:
-        self._nesting = nesting
-        self._site = site
-        self._entered: tuple[Any, ...] | None = None
-
-    def begin(self) -> None:
-        """Is called before them."""
-        self._entered = self._nesting.enter(self._site)
-
-    def end(self) -> None:
-        """Is called after them."""
-        entered, self._entered = self._entered, None
-        if entered is not None:
-            journal, duration_ns, waited = self._nesting.leave(entered)
-            journal.extend((duration_ns, waited << CPU_SHIFT))
+        self.pending = self.added = self.total_ns = 0

@@ -341,9 +341,8 @@ def test_what_is_not_timed_happens_all_the_same(
 ) -> None:
     """Results, failures and their order are those of a manager without us."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("tap", "sparing"):
-            patch.setattr(f"pluginhost.instrumentation.{module}.TIMED_FIRST", first)
-            patch.setattr(f"pluginhost.instrumentation.{module}.TIMED_ONE_IN", one_in)
+        patch.setattr("pluginhost.instrumentation.sparing.TIMED_FIRST", first)
+        patch.setattr("pluginhost.instrumentation.sparing.TIMED_ONE_IN", one_in)
         recorder = Recorder(cpu_gap_ns=None, imports=False, sparing=True)
         recorder.start()
         bare, ours = World(None), World(recorder)

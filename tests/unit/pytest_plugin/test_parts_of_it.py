@@ -64,10 +64,11 @@ def test_50_000_tests_take_under_200_bytes_each() -> None:
     table = TestTable()
     for number in range(50_000):
         name = f"tests/test_a.py::test_{number}"
-        table.reported(report(name, "setup"))
+        table.pytest_runtest_logreport(report(name, "setup"))
         table.ran(1000 + number, 900 + number, 800)
-        table.reported(report(name, "call"))
-        table.reported(report(name, "teardown"))
+        table.pytest_runtest_logreport(report(name, "call"))
+        table.pytest_runtest_logreport(report(name, "teardown"))
+    table.finish()
     assert len(table.ids) == 50_000
     assert table.bytes_per_test() < 200
 
@@ -76,10 +77,10 @@ def test_a_test_that_is_run_again_has_a_row_each_time() -> None:
     """As plugins do that repeat failures: the last phase of the first run is never reported."""
     table = TestTable()
     for outcome in ("rerun", "passed"):
-        table.reported(report("t", "setup"))
+        table.pytest_runtest_logreport(report("t", "setup"))
         table.ran(5, 5, 5)
-        table.reported(report("t", "call", outcome))
-    table.reported(report("t", "teardown"))
+        table.pytest_runtest_logreport(report("t", "call", outcome))
+    table.pytest_runtest_logreport(report("t", "teardown"))
     table.finish()
     assert table.ids == ["t", "t"]
     assert list(table.columns["self_ns"]) == [5, 5]
@@ -95,7 +96,7 @@ def test_what_other_processes_run_is_left_to_them() -> None:
         each.node = "gw"
     told = [first[0], second[0], first[1], second[1], first[2], second[2], *mine, first[0]]
     for each in told:
-        table.reported(each)
+        table.pytest_runtest_logreport(each)
     table.finish()
     assert table.ids == ["mine"]
     assert list(table.outcomes) == [0]
@@ -105,11 +106,12 @@ def test_a_test_whose_body_ran_elsewhere_has_what_its_report_says() -> None:
     """A fork reports how long it took; nothing was recorded of it here, and the suite says so."""
     table = TestTable()
     for name, seen in (("a", True), ("b", False)):
-        table.reported(report(name, "setup"))
+        table.pytest_runtest_logreport(report(name, "setup"))
         if seen:
             table.ran(5, 5, 5)
-        table.reported(report(name, "call"))
-        table.reported(report(name, "teardown"))
+        table.pytest_runtest_logreport(report(name, "call"))
+        table.pytest_runtest_logreport(report(name, "teardown"))
+    table.finish()
     assert list(table.columns["call_ns"]) == [5, 1_000_000]
     assert list(table.columns["self_ns"]) == [5, 0]
     columns = {name: column.tobytes() for name, column in table.columns.items()}
@@ -134,7 +136,8 @@ def test_times_of_a_clock_that_a_test_has_replaced_are_not_believed(impossible_s
         for when in ("setup", "call", "teardown"):
             phase = report(name, when)
             phase.duration = duration
-            table.reported(phase)
+            table.pytest_runtest_logreport(phase)
+    table.finish()
     assert list(table.columns["setup_ns"]) == [1_000_000, 0, 2_000_000]
     assert list(table.columns["teardown_ns"]) == [1_000_000, 0, 2_000_000]
     assert table.unclear == 1
