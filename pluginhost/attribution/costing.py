@@ -9,10 +9,8 @@ from typing import Any
 
 import msgspec
 
-from pluginhost.attribution.advice import candidates_among, remedy_for
+from pluginhost.attribution.advice import remedy_for
 from pluginhost.attribution.distributions import Distributions
-from pluginhost.attribution.flames import flame_graph
-from pluginhost.attribution.hooks import hook_costs
 from pluginhost.attribution.owners import Owners, Unit
 from pluginhost.attribution.partition import Node, Partition
 from pluginhost.calltree import AFTER_YIELD, AWAITED, EventKind
@@ -72,7 +70,6 @@ def costs_of(
     nodes = [node for part in parts for node in part.nodes]
     spans = _spans(captures, started_ns, exited_ns)
     wall_ns = sum(end - start for start, end in spans)
-    hooks = hook_costs(captures, nodes) if in_full else ()
     savings = _import_savings(captures, nodes, owners, unasked, round(least_share * wall_ns))
     plugins = _plugins(owners, nodes, savings, wall_ns)
     launched = captures[0].spawned_ns is not None or started_ns is not None
@@ -85,7 +82,7 @@ def costs_of(
     name = max(parted.managers, key=_size).project if parted.managers else "application"
     application = _application(name, recorded, plugins, measuring, wall_ns)
     rows_ns = application.self_ns + sum(row.self_ns for row in plugins) + measuring.total_ns
-    return CostReport(
+    report = CostReport(
         command=command,
         wall_ns=wall_ns,
         elapsed_ns=spans[0][1] - spans[0][0],
@@ -93,18 +90,31 @@ def costs_of(
         main_cpu_ns=sum(capture.main_cpu_ns for capture in captures),
         application=application,
         plugins=plugins,
-        hooks=hooks,
         measuring=measuring,
         unattributed_ns=wall_ns - rows_ns,
-        candidates=candidates_among(plugins, hooks, parted.installed) if in_full else (),
-        flame_graph=flame_graph(" ".join(command) or name, [part.nodes for part in parts], wall_ns)
-        if in_full
-        else None,
         processes=_processes(captures, spans),
         ended=ended or captures[0].ended,
         exit_code=exit_code,
         incomplete=incomplete,
         notes=_notes(captures, name, nodes, least_share, launched=launched),
+    )
+    return _in_full(report, captures, parted) if in_full else report
+
+
+def _in_full(report: CostReport, captures: Sequence[Capture], parted: Parted) -> CostReport:
+    """Return a report with all that a short one does without."""
+    from pluginhost.attribution.candidates import candidates_among
+    from pluginhost.attribution.flames import flame_graph
+    from pluginhost.attribution.hooks import hook_costs
+
+    by_process = [part.nodes for part in parted.parts]
+    name = " ".join(report.command) or report.application.name
+    hooks = hook_costs(captures, [node for nodes in by_process for node in nodes])
+    return msgspec.structs.replace(
+        report,
+        hooks=hooks,
+        candidates=candidates_among(report.plugins, hooks, parted.installed),
+        flame_graph=flame_graph(name, by_process, report.wall_ns),
     )
 
 

@@ -16,7 +16,6 @@ from pluginhost.instrumentation.tap import is_tapped
 from pluginhost.printable import printable
 from pluginhost.pytest_plugin.at_exit import AtExit
 from pluginhost.pytest_plugin.autouse import AutouseFixtures
-from pluginhost.pytest_plugin.declining import Declining
 from pluginhost.pytest_plugin.fixtures_seen import FixturesSeen
 from pluginhost.pytest_plugin.hooks_of_pytest import SPARED
 from pluginhost.pytest_plugin.process_start import is_worker, started_ns
@@ -25,11 +24,11 @@ from pluginhost.pytest_plugin.settings import Settings
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
 from pluginhost.pytest_plugin.table import TestTable
 from pluginhost.pytest_plugin.timing import SuiteTimer
-from pluginhost.pytest_plugin.workers import Workers, hand_over
 from pluginhost.recording import CPU_GAP_NS, Recorder
 
 if TYPE_CHECKING:
     from pluginhost.pytest_plugin.outcome import Outcome
+    from pluginhost.pytest_plugin.workers import Workers
 
 NAME = "pluginhost-profile"
 _KNOWN = ("_pytest.", "pluginhost.")
@@ -45,6 +44,8 @@ def begin(config: Any) -> None:
     if manager.has_plugin(NAME):
         return
     if is_tapped(manager):
+        from pluginhost.pytest_plugin.declining import Declining
+
         manager.register(Declining(), NAME)
     else:
         manager.register(SuiteProfile(config, begun_ns), NAME)
@@ -77,7 +78,7 @@ class SuiteProfile:
         self._rewriting = RewritingSource(config.pluginmanager.rewrite_hook, self._recorder.nesting)
         self._session: Any = None
         self._ended = "finished"
-        self._workers = Workers()
+        self._workers: Workers | None = None
         self._outcome: Outcome | None = None
         self._stopped = self._over = False
         self._record()
@@ -176,17 +177,24 @@ class SuiteProfile:
         if stopped and self._ended == "finished":
             self._ended = printable(stopped, 200)
         if hasattr(self.config, "workeroutput"):
+            from pluginhost.pytest_plugin.workers import hand_over
+
             hand_over(self)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Expect what a process records that is to run tests for this one."""
+        if self._workers is None:
+            from pluginhost.pytest_plugin.workers import Workers
+
+            self._workers = Workers()
         self._workers.started(node)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: Any) -> None:
         """Take what a process has recorded that ran tests for this one."""
-        self._workers.ended(node, error)
+        if self._workers is not None:
+            self._workers.ended(node, error)
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
@@ -223,7 +231,8 @@ class SuiteProfile:
             return
         from pluginhost.pytest_plugin.outcome import Outcome
 
-        self._outcome = Outcome(self.config, self.settings, terminal, self._session, self._workers)
+        workers = self._workers or ()
+        self._outcome = Outcome(self.config, self.settings, terminal, self._session, workers)
         self._outcome.tell(self.capture)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pluginhost.attribution.advice import candidates_among, remedy_for
+from pluginhost.attribution.advice import remedy_for
+from pluginhost.attribution.candidates import candidates_among
 from pluginhost.attribution.distributions import Distributions
 from pluginhost.attribution.owners import Unit
 from pluginhost.costs import PluginCost, PluginKind

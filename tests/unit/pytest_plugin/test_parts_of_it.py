@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -483,6 +484,78 @@ def test_who_does_not_ask_pays_for_one_module() -> None:
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     names = ["", ".pytest_plugin", ".pytest_plugin.options"]
     assert done.stdout.strip() == str([f"pluginhost{name}" for name in names])
+
+
+def test_a_short_section_loads_no_more_than_it_shows(tmp_path: Path) -> None:
+    """Neither buses, hosts, files and errors, nor other libraries than the one of the records."""
+    (tmp_path / "test_it.py").write_text("def test_it(): pass")
+    without, with_profile = (_loaded_by(tmp_path, each) for each in ("-q", "--plugin-profile"))
+    loaded = with_profile - without
+    ours = {name.removeprefix("pluginhost.") for name in loaded if name.startswith("pluginhost.")}
+    assert {"recording", "rendering.suite", "pytest_plugin.suite_report"} <= ours
+    assert not ours & _NOT_FOR_SUMS, ours & _NOT_FOR_SUMS
+    libraries = {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names
+    assert libraries <= {"pluginhost", "msgspec", "typing_extensions"}  # which that looks for
+    assert not loaded & {"asyncio", "multiprocessing", "sqlite3", "statistics", "subprocess"}
+
+
+_NOT_FOR_SUMS = frozenset(
+    [
+        "analytics",
+        "bus",
+        "cli",
+        "comparison",
+        "environment",
+        "errors",
+        "events",
+        "exporters",
+        "history",
+        "hookspecs",
+        "host",
+        "launcher",
+        "observation",
+        "report",
+        "serving",
+        "subscription",
+        "attribution.candidates",
+        "attribution.flames",
+        "attribution.hooks",
+        "instrumentation.async_executions",
+        "instrumentation.by_context",
+        "instrumentation.inside",
+        "instrumentation.lifecycle",
+        "instrumentation.nesting",
+        "instrumentation.sampling",
+        "profiler.profiler",
+        "pytest_plugin.declining",
+        "pytest_plugin.earlier",
+        "pytest_plugin.gate",
+        "pytest_plugin.junit",
+        "pytest_plugin.markdown",
+        "pytest_plugin.tested",
+        "pytest_plugin.workers",
+        "rendering.costs",
+    ]
+)
+"""What is of no use where the terminal alone is told, in short, where the time of one process went."""
+
+
+def _loaded_by(folder: Path, option: str) -> set[str]:
+    """Return the names of all modules that a run of pytest in `folder` has loaded at its end."""
+    code = "import atexit, pytest, sys\n"
+    code += "atexit.register(lambda: print('modules:', *sorted(sys.modules)))\n"
+    code += f"pytest.main(['-p', 'pluginhost', {option!r}])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""},
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    assert ("where the time went" in done.stdout) == (option == "--plugin-profile"), done.stdout
+    return set(done.stdout.partition("modules: ")[2].split())
 
 
 def test_who_does_not_ask_has_no_hook_called_while_tests_run() -> None:
