@@ -18,6 +18,9 @@ FILES = {
     "save": "Keep the run for 'pluginhost report' and 'pluginhost compare'.",
     "baseline": "Compare with a run that was kept; see --plugin-profile-fail-over.",
 }
+REPORT_FILES = ("json", "save", "html", "speedscope")
+"""Those of `FILES` that the whole report is written to."""
+
 VALUES = {
     "fail-over": (
         "SHARE",

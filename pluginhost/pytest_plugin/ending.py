@@ -17,7 +17,6 @@ from pluginhost.calltree import MEASURING, EventKind
 from pluginhost.capture import CallRecord
 from pluginhost.figures import duration
 from pluginhost.printable import printable
-from pluginhost.pytest_plugin.files import WRITERS
 from pluginhost.pytest_plugin.notable import LEAST_NS, is_notable
 from pluginhost.pytest_plugin.parts import OURS
 from pluginhost.pytest_plugin.recorded import Recorded, report_of
@@ -115,6 +114,8 @@ class Exiting(msgspec.Struct, frozen=True):
             _said(f"{duration(later_ns)} more until the process could exit: {', '.join(what)}")
         if self.recorded is None or not self.files:
             return
+        from pluginhost.pytest_plugin.files import WRITERS
+
         try:
             first, *others = self.recorded.captures
             captures = (_until_exit(first, self.begun, self.told, now), *others)

@@ -14,7 +14,6 @@ import pytest
 from pluginhost.figures import duration
 from pluginhost.printable import printable
 from pluginhost.pytest_plugin.at_exit import AtExit
-from pluginhost.pytest_plugin.files import WRITERS
 from pluginhost.pytest_plugin.notable import is_notable
 from pluginhost.pytest_plugin.recorded import Recorded, report_of
 from pluginhost.pytest_plugin.settings import Settings
@@ -58,25 +57,25 @@ class Outcome:
         begun_ns = time.perf_counter_ns()
         try:
             recorded = self._recorded(capture)
-            with_files = any(map(self._settings.file, WRITERS))
-            costs, suite = recorded.costs(
-                Until.SUMMARY, in_full=with_files or self._terminal.shows_all
-            )
+            files = self._settings.report_files()
+            in_full = bool(files) or self._terminal.shows_all
+            costs, suite = recorded.costs(Until.SUMMARY, in_full=in_full)
             self._shown, self._elapsed_ns = recorded, suite.elapsed_ns
             self._terminal.show(costs, suite, time.perf_counter_ns() - begun_ns)
         except Exception as error:
             self._failed("the profile could not be worked out", error)
         else:
-            if with_files:
-                self._write(report_of(costs, suite))
+            if files:
+                self._write(report_of(costs, suite), files)
             if self._settings.flag("junit"):
                 self._tried("junit", self._add_properties, suite)
         self._told_ns = time.perf_counter_ns()
 
-    def _write(self, report: Report) -> None:
-        for name in WRITERS:
-            file = self._settings.file(name)
-            if file is not None and self._tried(name, WRITERS[name], report, file):
+    def _write(self, report: Report, files: dict[str, Path]) -> None:
+        from pluginhost.pytest_plugin.files import WRITERS
+
+        for name, file in files.items():
+            if self._tried(name, WRITERS[name], report, file):
                 self._written[name] = file
                 self._terminal.said(f"{name} written to {printable(file)}")
 
@@ -112,6 +111,7 @@ class Outcome:
     def _tell_whole(self, capture: Callable[[], SuiteCapture], later_ns: int | None) -> None:
         """Write and judge the whole; say what came later than the section, if that is notable."""
         from pluginhost.pytest_plugin.ending import who_took_it
+        from pluginhost.pytest_plugin.files import WRITERS
 
         recorded = self._recorded(capture)
         costs, suite = recorded.costs(Until.END)

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from pluginhost.pytest_plugin.asking import FILES, FLAGS, ON, VALUES, ini_of, is_wanted, words_of
+from pluginhost.pytest_plugin.asking import (
+    FILES,
+    FLAGS,
+    ON,
+    REPORT_FILES,
+    VALUES,
+    ini_of,
+    is_wanted,
+    words_of,
+)
 
 
 class Settings:
@@ -51,7 +60,7 @@ class Settings:
         self.fail_over()
         for name in FLAGS:
             self.flag(name)
-        for name in ("json", "html", "speedscope", "markdown", "save"):
+        for name in (*REPORT_FILES, "markdown"):
             file = self.file(name)
             if file is not None:
                 self._check_file(name, file)
@@ -86,6 +95,11 @@ class Settings:
         """Return a file that is to be written or read, None without one."""
         found = self.value(name)
         return Path(self._config.invocation_params.dir, found) if found else None
+
+    def report_files(self) -> dict[str, Path]:
+        """Return the files that the whole report is written to, by option."""
+        found = {name: self.file(name) for name in REPORT_FILES}
+        return {name: file for name, file in found.items() if file is not None}
 
     def value(self, name: str) -> str | None:
         """Return what an option is set to, None if it is not."""

@@ -156,7 +156,7 @@ def test_what_nobody_is_shown_is_not_worked_out(profiled, monkeypatch, arguments
         asked.append(len(rows))
         return rows
 
-    monkeypatch.setattr("pluginhost.attribution.costing.hook_costs", counted)
+    monkeypatch.setattr("pluginhost.attribution.hooks.hook_costs", counted)
     found = profiled(suite(), "--plugin-profile", *arguments, profile=False)
     assert found.code == 0, found.out
     assert bool(asked) is in_full

@@ -22,8 +22,9 @@ from pluginhost.capture import CallRecord, Capture, SeenManager, SeenPlugin, Sit
 from pluginhost.costs import CostReport
 from pluginhost.exporters.html.contents import document_of
 from pluginhost.histogram import DurationHistogram
-from pluginhost.pytest_plugin.asking import FILES, FLAGS, VALUES, ini_of
+from pluginhost.pytest_plugin.asking import FILES, FLAGS, REPORT_FILES, VALUES, ini_of
 from pluginhost.pytest_plugin.earlier import Imported, tree_of, with_earlier
+from pluginhost.pytest_plugin.files import WRITERS
 from pluginhost.pytest_plugin.markdown import markdown
 from pluginhost.pytest_plugin.process_start import is_worker
 from pluginhost.pytest_plugin.profile import NAME
@@ -499,44 +500,17 @@ def test_a_short_section_loads_no_more_than_it_shows(tmp_path: Path) -> None:
     assert not loaded & {"asyncio", "multiprocessing", "sqlite3", "statistics", "subprocess"}
 
 
-_NOT_FOR_SUMS = frozenset(
-    [
-        "analytics",
-        "bus",
-        "cli",
-        "comparison",
-        "environment",
-        "errors",
-        "events",
-        "exporters",
-        "history",
-        "hookspecs",
-        "host",
-        "launcher",
-        "observation",
-        "report",
-        "serving",
-        "subscription",
-        "attribution.candidates",
-        "attribution.flames",
-        "attribution.hooks",
-        "instrumentation.async_executions",
-        "instrumentation.by_context",
-        "instrumentation.inside",
-        "instrumentation.lifecycle",
-        "instrumentation.nesting",
-        "instrumentation.sampling",
-        "profiler.profiler",
-        "pytest_plugin.declining",
-        "pytest_plugin.earlier",
-        "pytest_plugin.gate",
-        "pytest_plugin.junit",
-        "pytest_plugin.markdown",
-        "pytest_plugin.tested",
-        "pytest_plugin.workers",
-        "rendering.costs",
-    ]
-)
+_NOT_FOR_SUMS = {
+    "analytics", "bus", "cli", "comparison", "environment", "errors", "events", "exporters",
+    "history", "hookspecs", "host", "launcher", "observation", "report", "serving",
+    "subscription", "attribution.candidates", "attribution.flames", "attribution.hooks",
+    "instrumentation.async_executions", "instrumentation.by_context", "instrumentation.inside",
+    "instrumentation.lifecycle", "instrumentation.nesting", "instrumentation.sampling",
+    "profiler.profiler", "pytest_plugin.declining", "pytest_plugin.earlier",
+    "pytest_plugin.files", "pytest_plugin.gate", "pytest_plugin.junit",
+    "pytest_plugin.markdown", "pytest_plugin.tested", "pytest_plugin.workers",
+    "rendering.costs",
+}  # fmt: skip
 """What is of no use where the terminal alone is told, in short, where the time of one process went."""
 
 
@@ -579,5 +553,6 @@ def test_the_keys_of_the_configuration_are_the_options() -> None:
     keys = {"plugin_profile", *map(ini_of, (*FILES, *VALUES, *FLAGS))}
     config = pytest.Config.fromdictargs({}, ["-p", "no:cacheprovider"])
     assert {key for key in config._parser._inidict if key.startswith("plugin_profile")} == keys
+    assert set(REPORT_FILES) == WRITERS.keys() <= FILES.keys()
     helps = {key: config._parser._inidict[key][0] for key in keys}
     assert helps == {key: f"see --{key.replace('_', '-')}" for key in keys}
