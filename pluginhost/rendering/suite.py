@@ -77,6 +77,9 @@ def _quiet(suite: SuiteReport) -> Iterator[Line]:
     whole = duration(suite.elapsed_ns)
     if suite.workers:
         whole += f" for you; of {_processes(suite)}"
+    lost = sum(worker.missing is not None for worker in suite.workers)
+    if lost:
+        whole += f" ({lost} missing)"
     first, *others = f"{whole}: {answer(suite)}".split(", ")
     text = first
     while others and len(text) + len(others[0]) <= WIDTH - len(_AND_MORE):

@@ -77,6 +77,7 @@ def test_a_worker_that_has_run_out_of_tests_is_idle(env: Environment, folder: Pa
 
 
 @pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_worker_that_was_interrupted_is_missing(env: Environment, folder: Path) -> None:
     """Pressing Ctrl-C does not wait for what runs; the report says that this is not in it."""
     text = "import pathlib, time\ndef test_a(): pass\n"

@@ -403,6 +403,7 @@ def test_a_worker_that_is_not_heard_of_is_missing() -> None:
     text = suite_text(costs, suite, verbosity=1)
     assert all(line.count("missing") == 1 for line in text.splitlines() if "gw0" in line)
     assert re.search(r"^gw0 +missing$", text, re.MULTILINE)
+    assert " in 2 processes (2 missing): " in suite_text(costs, suite, verbosity=-1)
 
 
 @pytest.mark.parametrize(("workers", "saved"), [(1, 9), (2, 8), (10, None)])
