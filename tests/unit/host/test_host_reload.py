@@ -10,7 +10,7 @@ import pytest
 from pluginhost import PluginState
 from pluginhost.errors import PluginLoadError, PluginNotFoundError
 
-EDITS = 200
+EDITS = 20  # each keeps size and time, so that the second would be missed already
 
 PLUGIN = """
 from pluginhost import hookimpl
