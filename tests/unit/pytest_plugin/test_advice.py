@@ -321,7 +321,7 @@ def test_short_tests_need_nothing(profiled) -> None:
 def test_rewriting_that_nothing_is_kept_of_is_told(profiled, monkeypatch, kept: bool) -> None:
     """Images of containers often have it so; with byte code there is nothing to tell."""
     monkeypatch.setattr(sys, "dont_write_bytecode", not kept)
-    body = "".join(f"    assert {n} == {n}\n" for n in range(4_000))
+    body = "".join(f"    assert {n} == {n}\n" for n in range(1_000))
     found = profiled({"test_a.py": f"def test_a():\n{body}"}).suite.advice
     told = [each for each in found if each.subject == "assertions"]
     assert [each.remedy for each in told] == ["unset PYTHONDONTWRITEBYTECODE"] * (not kept)
