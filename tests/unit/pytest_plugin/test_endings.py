@@ -174,7 +174,8 @@ def test_the_end_counts_for_a_baseline(profiled, tmp_path: Path) -> None:
 
     def files(pause: float) -> dict[str, str]:
         text = f"import time\ndef pytest_unconfigure(): time.sleep({pause})\n"
-        return {"conftest.py": text, "test_a.py": PASSES}
+        steady = "import time\ndef test_it(): time.sleep(0.05)\n"  # shows how little all else moved
+        return {"conftest.py": text, **{f"test_{name}.py": steady for name in "abcdefghi"}}
 
     assert (
         profiled(files(0.01), f"--plugin-profile-save={kept}", "--plugin-profile-wall-only").code
