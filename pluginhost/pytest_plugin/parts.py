@@ -74,10 +74,14 @@ class Parts:
     def __iter__(self) -> Iterator[Placed]:
         return chain.from_iterable(self.placed)
 
+    def nodes(self) -> Iterator[Node]:
+        """Yield all paths, of whatever part."""
+        return (each.node for each in self)
+
     @property
     def has_cpu(self) -> bool:
         """Whether CPU times were read."""
-        records = (each.node.record for each in self)
+        records = (node.record for node in self.nodes())
         return any(r.cpu_ns is not None and not r.estimated for r in records)
 
     def wall_ns(self, position: int) -> int:

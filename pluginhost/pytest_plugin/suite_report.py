@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from pluginhost.attribution import NEGLIGIBLE, costs_of, parted_of
+from pluginhost.attribution.partition import Node
 from pluginhost.calltree import EventKind
 from pluginhost.costs import CostReport
 from pluginhost.figures import of
@@ -45,9 +46,8 @@ def reports_of(
 ) -> tuple[CostReport, SuiteReport]:
     """Return what plugins cost, and where the suite's time went, in all processes together.
 
-    The first of `captured` is the process that the user has started. `missing` are those that left
-    nothing. What no short section in a terminal shows is there only `in_full`: rows for each hook
-    and marker, candidates, the flame graph, and how the times of the tests of a file are spread.
+    The first of `captured` is the user's process, `missing` are those that left nothing. What no short
+    section shows is there only `in_full`: candidates, flame graph, rows of hooks and markers, spreads.
     """
     captured = [_spanned(each) for each in captured]
     captures = [each.capture for each in captured]
@@ -80,9 +80,7 @@ def reports_of(
         outcomes=dict(Counter(tests.outcomes)),
         tests=tests,
         files=seen.rows(tests, names, in_full=in_full),
-        fixtures=fixture_costs(
-            captured, (each.node for each in parts), parted, costs.wall_ns, str(root)
-        ),
+        fixtures=fixture_costs(captured, parts.nodes(), parted, costs.wall_ns, str(root)),
         markers=_markers(tests, marker_sets) if in_full else (),
         marker_sets=marker_sets,
         imports=slowest(seen.elsewhere),
@@ -93,16 +91,15 @@ def reports_of(
         incomplete=incomplete,
         notes=_notes(captured, costs, until, unmeasured),
     )
-    kept, in_vain_ns = Kept(captured, parted), _rewritten_in_vain_ns(parts)
-    advice = advice_on(costs, suite, kept, unmeasured, in_vain_ns)
+    in_vain_ns = _rewritten_in_vain_ns(parts.nodes())
+    advice = advice_on(costs, suite, Kept(captured, parted), unmeasured, in_vain_ns)
     return costs, msgspec.structs.replace(suite, advice=advice)
 
 
-def _rewritten_in_vain_ns(parts: Parts) -> int:
+def _rewritten_in_vain_ns(nodes: Iterable[Node]) -> int:
     """Return what it took to rewrite assertions, of plugins as well, if nothing is kept of it."""
     if not sys.dont_write_bytecode:
         return 0
-    nodes = (each.node for each in parts)
     return sum(node.self_ns for node in nodes if node.record.hook == REWRITING)
 
 
