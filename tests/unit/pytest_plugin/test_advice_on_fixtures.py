@@ -19,7 +19,7 @@ SLOW = """
 
     {decorator}
     def slow({names}):
-        time.sleep(0.02)
+        time.sleep(0.05)
         return 2
 """
 TESTS = "import pytest\n@pytest.mark.parametrize('n', range(4))\ndef test_a(n, slow): pass\n"
@@ -89,7 +89,7 @@ def test_a_fixture_in_a_class_may_keep_things_on_the_instance(profiled) -> None:
         class TestK:
             @pytest.fixture(autouse=True)
             def slow(self):
-                time.sleep(0.02)
+                time.sleep(0.05)
                 self.kept = 1
             @pytest.mark.parametrize('n', range(4))
             def test_a(self, n): assert self.kept
@@ -100,30 +100,30 @@ def test_a_fixture_in_a_class_may_keep_things_on_the_instance(profiled) -> None:
 XUNIT = """
     import time, unittest
 
-    def setup_module(): time.sleep(0.02)
-    def setup_function(function): time.sleep(0.02)
+    def setup_module(): time.sleep(0.05)
+    def setup_function(function): time.sleep(0.05)
     def test_one(): pass
     def test_two(): pass
 
     class TestK:
-        def setup_class(cls): time.sleep(0.02)
-        def setup_method(self): time.sleep(0.02)
+        def setup_class(cls): time.sleep(0.05)
+        def setup_method(self): time.sleep(0.05)
         def test_a(self): pass
         def test_b(self): pass
 
     class TestDown:
-        def teardown_method(self): time.sleep(0.02)
+        def teardown_method(self): time.sleep(0.05)
         def test_a(self): pass
         def test_b(self): pass
 
     class Unit(unittest.TestCase):
         @classmethod
-        def setUpClass(cls): time.sleep(0.02)
+        def setUpClass(cls): time.sleep(0.05)
         def test_a(self): pass
 
     class UnitDown(unittest.TestCase):
         @classmethod
-        def tearDownClass(cls): time.sleep(0.02)
+        def tearDownClass(cls): time.sleep(0.05)
         def test_a(self): pass
 """
 
