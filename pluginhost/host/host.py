@@ -362,8 +362,8 @@ class PluginHost:
         self._placement.after_fork()
         self._loops.after_fork()
         self._accounts.after_fork()
-        for runner in self._runners.values():
-            runner.after_fork()
+        for record in self._catalogue.records.values():
+            record.after_fork()
         if self.lifecycle_lock._is_owned():  # type: ignore[attr-defined]
             return  # it is a plugin's setup or teardown that forks, and it goes on here
         self.lifecycle_lock = threading.RLock()

@@ -98,6 +98,11 @@ class PluginRecord:
         )
         self._clear()
 
+    def after_fork(self) -> None:
+        """Begin anew in a child process, whatever state it is in: what runs it is the parent's."""
+        for runner in {id(each): each for each in (self.runner, self.remote) if each}.values():
+            runner.after_fork()
+
     def shown(self) -> PluginInfo:
         """Return what is known of it now: it may have got into quarantine while it is loaded."""
         info, remote = self.info, self.remote

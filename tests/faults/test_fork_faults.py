@@ -23,7 +23,7 @@ PLUGIN = "from pluginhost import hookimpl\\n@hookimpl\\ndef execute(): ...\\n"
 (folder / "work.py").write_text(PLUGIN)
 made = threading.Event()
 
-def fork_while(another_thread, child):
+def fork_while(another_thread, child, afterwards=lambda: None):
     "Print how a child process ends that calls `child()`, made once that thread has set `made`."
     threading.Thread(target=another_thread, daemon=True).start()
     made.wait()
@@ -41,6 +41,7 @@ def fork_while(another_thread, child):
         finally:
             os._exit(code)
     print("the child ended with", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+    afterwards()
     os._exit(0)
 """
 
@@ -261,6 +262,51 @@ fork_while(lambda: host.load("slow"), child)
 """
 
 
+UNLOADING = """
+sys.made = made
+TEARDOWN = "@hookimpl\\ndef teardown(): "
+(folder / "work.py").write_text(PLUGIN + TEARDOWN + "import sys, time; sys.made.set(); time.sleep(9)")
+host = PluginHost("test", sources=[folder], state_file="")
+host.load_all()
+
+def unloading():
+    with host._catalogue.records["work"].runner._lock:  # as when it is asked for what it left behind
+        host.unload("work")
+
+def child():
+    assert host.plugins["work"].state == "failed"
+    host.load("work")
+    host.execute("work")
+
+fork_while(unloading, child)
+"""
+
+ENDING = """
+begun, ended = folder / "begun", folder / "ended"
+TEARDOWN = f"@hookimpl\\ndef teardown(): import time, pathlib; pathlib.Path({str(begun)!r}).touch(); "
+TEARDOWN += f"time.sleep(1); pathlib.Path({str(ended)!r}).touch()"
+(folder / "work.py").write_text(PLUGIN + TEARDOWN)
+host = PluginHost("test", sources=[folder], runners={"work": "process"}, state_file="")
+host.load_all()
+unloading = threading.Thread(target=lambda: host.unload("work"))
+
+def watching():
+    unloading.start()
+    while not begun.exists():
+        time.sleep(0.01)
+    made.set()
+
+def child():
+    assert host.plugins["work"].state == "failed"
+
+def afterwards():
+    unloading.join()
+    print(ended.exists(), host.plugins["work"].state)
+
+fork_while(watching, child, afterwards)
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="uses temporary files")
 def test_a_child_needs_no_temporary_file(ending):
     """The first to ask where they go holds a lock of Python's own, which a child waits for in vain."""
@@ -271,3 +317,13 @@ def test_a_child_needs_no_temporary_file(ending):
 def test_what_another_thread_was_importing_is_refused(ending, deadline):
     """Python never gives the lock of that module back; with some luck, half of it could be had."""
     assert ending(IMPORTING.format(deadline=deadline)) == ("the child ended with 0\n", "")
+
+
+def test_what_another_thread_was_unloading_is_let_go(ending):
+    """Whatever lock of its runner that thread had."""
+    assert ending(UNLOADING) == ("the child ended with 0\n", "")
+
+
+def test_a_process_that_is_being_ended_is_the_parents(ending):
+    """The child lets go of it; the plugin goes on with its teardown."""
+    assert ending(ENDING) == ("the child ended with 0\nTrue unloaded\n", "")
