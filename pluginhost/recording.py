@@ -17,9 +17,7 @@ import msgspec
 import pluggy
 
 from pluginhost.calltree import CallPath, CallTree
-from pluginhost.capture import (
-    Capture,
-)
+from pluginhost.capture import Capture
 from pluginhost.instrumentation.by_thread import ThreadNesting
 from pluginhost.instrumentation.calls import CallTimer
 from pluginhost.instrumentation.fixtures import FixtureSource

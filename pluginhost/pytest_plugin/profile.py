@@ -72,6 +72,7 @@ class SuiteProfile:
             cpu_gap_ns=None if wall_only else CPU_GAP_NS, begun_ns=begun_ns, sparing=SPARED
         )
         self._table = TestTable(self.settings.memory)
+        # A hook implementation of ours that is called for each phase of each test, so not through us:
         self.pytest_runtest_logreport = self._table.pytest_runtest_logreport
         self._fixtures = FixturesSeen(self._recorder.nesting)
         self._autouse = AutouseFixtures(self._recorder.nesting)

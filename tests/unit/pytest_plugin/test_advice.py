@@ -260,10 +260,10 @@ TIMES = """
     def work(s):
         end = time.process_time() + s
         while time.process_time() < end: pass
-    def test_sleeps(): time.sleep(0.4)
+    def test_sleeps(): time.sleep(0.5)
     def test_works(): work(0.3)
-    def test_third(): time.sleep(0.25)
-    def test_fourth(): time.sleep(0.2)
+    def test_third(): time.sleep(0.4)
+    def test_fourth(): time.sleep(0.1)
     def test_short(): pass
 """
 
