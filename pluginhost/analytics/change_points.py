@@ -51,6 +51,8 @@ def levels_of(
             f"alpha is {alpha!r}, the minimum effect {min_effect!r}",
             remedy="give a probability such as 0.01, and a share such as 0.05",
         )
+    if max(map(len, series.values()), default=0) < FEWEST_RUNS:
+        return {}  # what takes a second to load is not needed
     require("ruptures", "scipy.stats", extra="analytics")
     candidates = [(name, level) for name, values in series.items() for level in _candidates(values)]
     kept: dict[str, list[Level]] = {}

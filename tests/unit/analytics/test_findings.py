@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -72,6 +74,15 @@ def test_there_may_be_several() -> None:
 def test_where_there_is_nothing_nothing_is_found(values: list[float]) -> None:
     """Degenerate series, and a change that is certain but too small."""
     assert levels_of({"p": values}) == {}
+
+
+def test_few_runs_cost_nothing_to_look_at() -> None:
+    """What finds changes takes a second to load; so many runs are too few for it in any case."""
+    code = "import sys; from pluginhost.analytics.change_points import FEWEST_RUNS, levels_of; "
+    code += "levels = levels_of({'p': [1.0] * (FEWEST_RUNS - 1), 'q': []}); "
+    code += "print(levels, 'ruptures' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "{} False\n"
 
 
 def test_something_out_of_nothing_is_a_change() -> None:
