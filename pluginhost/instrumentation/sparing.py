@@ -78,7 +78,7 @@ class Sparer:
         untimed: Counter[CallPath] = Counter()
         spared: Counter[CallPath] = Counter()
         for each in self._counted:
-            for caller, calls in each.counted().items():
+            for caller, calls in list(each.counted().items()):  # another thread may add one
                 passed_over = _passed_over(calls)
                 spared[caller] += passed_over
                 for site in each.left_out:
@@ -136,9 +136,10 @@ class SparedCalls:
 
     def counted(self) -> dict[CallPath, int]:
         """Return how many calls there were from each path."""
-        if self.caller is not None:
-            self._calls[self.caller] += self._granted - self.passes
+        caller, passed_over = self.caller, self._granted - self.passes
         self.caller, self.passes, self._granted = None, 0, 0
+        if caller is not None:  # not looked at twice: a capture may be made on another thread
+            self._calls[caller] += passed_over
         return self._calls
 
     def partly_timed(self, timed: list[pluggy.HookImpl]) -> list[pluggy.HookImpl]:

@@ -190,6 +190,41 @@ def test_calls_from_two_places_in_turn_are_counted_for_each() -> None:
     assert all(call.untimed > 100 for call in calls if call.hook == "work")
 
 
+def test_a_capture_in_the_middle_has_all_calls_until_then() -> None:
+    """Also of those that are passed over without asking; it changes nothing for what follows."""
+
+    class Watched(Main):
+        """Has captures made while it calls, some from another thread."""
+
+        def __init__(self, manager: pluggy.PluginManager) -> None:
+            super().__init__(manager)
+            self.counts: list[int] = []
+
+        def capture(self) -> None:
+            calls = recorder.capture().calls
+            self.counts.append(sum(call.count for call in calls if call.hook == "work"))
+
+        @impl
+        def main(self, times: int) -> None:
+            for item in range(times):
+                self.manager.hook.work(item=item)
+                if item % 97 == 96:
+                    thread = Thread(target=self.capture)
+                    thread.start()
+                    thread.join()
+
+    recorder = Recorder(cpu_gap_ns=None, imports=False, sparing=True)
+    manager = Application("t")
+    recorder.watch(manager)
+    manager.add_hookspecs(Specs)
+    manager.register(watched := Watched(manager), "main")
+    manager.register(Leaf(), "leaf")
+    manager.hook.main(times=CALLS)
+    watched.capture()
+    recorder.close()
+    assert watched.counts == [*range(97, CALLS, 97), CALLS]
+
+
 def test_calls_of_another_thread_stand_apart() -> None:
     """But for the few that may have been passed over before it was noticed; none is lost."""
 
