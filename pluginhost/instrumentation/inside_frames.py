@@ -18,6 +18,8 @@ _SMALLEST_SHARE = 0.001
 _HOST = Place("(pluginhost)", "", 0)
 _WAITING = Place("(waiting)", "", 0)
 _TASKS = Place("(tasks that it started)", "", 0)
+_AWAITS = "[await]"  # so pyinstrument ends the stack of a task that another runs instead of
+_LEFT = "[out-of-context]"  # and so where it cannot tell why
 
 
 class _Node(dict["Place", "_Node"]):
@@ -108,10 +110,13 @@ def _in_task(places: Sequence[Place]) -> list[Place]:
     """Return the frames below the event loop's, empty where there is none or it is our own doing.
 
     Of an awaiting task no more is known than that it waits: whose awaitable is no coroutine, as
-    ours, its stack is not seen through.
+    ours, its stack is not seen through. One that has left its context below the event loop is about
+    to be resumed, and waits for its turn.
     """
-    if places and places[-1].function == "[await]":
+    if places and places[-1].function == _AWAITS:
         return [_WAITING]
+    if places and places[-1].function == _LEFT:
+        return [] if any(place.file == _MARKER for place in places) else [_WAITING]
     loop = max(
         (n for n, p in enumerate(places) if p.function == "_run" and _in_loop(p)), default=-1
     )

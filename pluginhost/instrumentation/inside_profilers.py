@@ -71,10 +71,14 @@ class TimeProfiler:
     def start(self, interval_ns: int) -> Running:
         """Start a profiler in this thread.
 
+        It is told to be strict: between the moment that a task's timer or future is done and the
+        task's next step, pyinstrument does not know what the task does, and would otherwise take
+        for its stack whatever runs, as the steps of other tasks.
+
         pyinstrument prints advice about its options where the clock is slow, on the program's
         standard error and once a thread. Nobody asked for it here: it is left for those who do.
         """
-        made = self._make(interval=interval_ns / 1e9, async_mode="enabled")
+        made = self._make(interval=interval_ns / 1e9, async_mode="strict")
         sampler = self._sampler()  # of this thread
         warned = sampler.has_warned_about_timing_overhead
         sampler.has_warned_about_timing_overhead = True

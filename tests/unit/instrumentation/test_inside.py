@@ -83,9 +83,16 @@ class Waiting:
         return payload
 
 
+class Chosen:
+    @hookimpl
+    async def execute(self, payload: str) -> None:
+        await asyncio.sleep(0.02)
+        globals()[payload]()
+
+
 @pytest.fixture
 def host() -> Iterator[PluginHost]:
-    names = ("Mill", "Other", "Recursive", "Hoard", "Waiting")
+    names = ("Mill", "Other", "Recursive", "Hoard", "Waiting", "Chosen")
     with PluginHost("inside", sources=[f"module:{__name__}:{name}" for name in names]) as made:
         sys.modules.setdefault(__name__, sys.modules[Mill.__module__])
         made.load_all()
@@ -207,6 +214,21 @@ def test_asynchronous_executions_side_by_side(host: PluginHost) -> None:
     assert (profile.profiled, profile.skipped, profile.failure) == (3, 0, None)
     assert {"execute", "busy", "(waiting)"} <= names(profile.frames)
     assert "(tasks that it started)" not in names(profile.frames)
+
+
+def test_what_other_tasks_do_meanwhile_is_not_counted(host: PluginHost) -> None:
+    """While a task waits for its turn, the stack of the one that has it is not its own."""
+
+    async def all_at_once() -> None:
+        work = ("grind", "polish")  # every other execution is profiled
+        await asyncio.gather(*(host.aexecute("Chosen", work[n % 2]) for n in range(6)))
+
+    with observe(host, inside=Inside("Chosen")) as observation:
+        asyncio.run(all_at_once())
+    profile = profile_of(observation)
+    assert profile.profiled == 3
+    assert {"grind", "(waiting)"} <= names(profile.frames)
+    assert "polish" not in names(profile.frames)
 
 
 def test_an_asynchronous_plugin_executed_from_synchronous_code(host: PluginHost) -> None:
