@@ -301,7 +301,7 @@ def child():
 
 def afterwards():
     unloading.join()
-    print(ended.exists(), host.plugins["work"].state)
+    print(ended.exists(), host.plugins["work"].state, flush=True)  # `_exit` writes nothing
 
 fork_while(watching, child, afterwards)
 """
