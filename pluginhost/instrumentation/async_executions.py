@@ -9,7 +9,7 @@ from typing import Any
 
 from pluginhost.bus import EventBus
 from pluginhost.instrumentation.awaitables import driven
-from pluginhost.instrumentation.failures import failure_of
+from pluginhost.instrumentation.failures import failure_of, without_caller
 from pluginhost.instrumentation.nesting import Frame, begin_task, end_task
 from pluginhost.instrumentation.readings import (
     process_cpu_ns,
@@ -57,6 +57,7 @@ class timed_awaitable:  # noqa: N801  # used like a function
             return (yield from readings.counting_cpu(steps))
         except BaseException as error:
             failure = failure_of(error, self._plugin_id)
+            without_caller(error)
             raise
         finally:
             end = bus.clock()
@@ -85,6 +86,9 @@ class _AsyncReading:
             started = thread_cpu_ns()
             try:
                 return call(argument)
+            except BaseException as error:
+                without_caller(error)
+                raise
             finally:
                 self._cpu_ns += thread_cpu_ns() - started
 

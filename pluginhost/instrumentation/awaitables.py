@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-from pluginhost.instrumentation.failures import failure_of
+from pluginhost.instrumentation.failures import failure_of, without_caller
 from pluginhost.journal import Failure
 
 
@@ -27,7 +27,7 @@ def driven(
             if thrown is not None:
                 throw = getattr(steps, "throw", None)
                 if throw is None:
-                    raise thrown
+                    raise thrown  # noqa: TRY301  # as `yield from` does
                 awaited = step(throw, thrown)
             elif value is None:
                 awaited = (
@@ -37,6 +37,9 @@ def driven(
                 awaited = step(steps.send, value)
         except StopIteration as stop:
             return stop.value
+        except BaseException as error:
+            without_caller(error)
+            raise
         thrown = None
         try:
             value = yield awaited
@@ -46,6 +49,7 @@ def driven(
                 close()
             raise
         except BaseException as error:
+            without_caller(error)
             thrown = error
 
 
@@ -68,6 +72,7 @@ def awaited(
             return await _steps(coroutine, step)
         except BaseException as error:
             failure = failure_of(error, plugin_id)
+            without_caller(error)
             raise
         finally:
             record_span(start, failure)
@@ -82,7 +87,11 @@ def awaited(
 def _steps(
     coroutine: Any, step: Callable[[Callable[[Any], Any], Any], Any]
 ) -> Generator[Any, Any, Any]:
-    return (yield from driven(coroutine, step))
+    try:
+        return (yield from driven(coroutine, step))
+    except BaseException as error:
+        without_caller(error)
+        raise
 
 
 def future_watched(

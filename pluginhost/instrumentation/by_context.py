@@ -11,7 +11,7 @@ from typing import Any, cast
 from pluginhost.bus import EventBus
 from pluginhost.calltree import CallSite
 from pluginhost.instrumentation.calls import PLAIN, Function, passes_on
-from pluginhost.instrumentation.failures import failure_of
+from pluginhost.instrumentation.failures import failure_of, without_caller
 from pluginhost.instrumentation.nesting import Frame, begin
 from pluginhost.journal import Detail, Failure
 
@@ -33,7 +33,6 @@ class ContextNesting:
         get, set_, elsewhere = self._current.get, self._current.set, bus.tree.elsewhere
 
         def timed(*args: Any) -> Any:
-            __tracebackhide__ = True
             outer = get()
             me = ident()
             while (parent := outer[0]) is None:
@@ -51,6 +50,7 @@ class ContextNesting:
                 own[0] = None
                 if len(journal) > high_water:
                     drain()
+                without_caller(error)
                 raise
             extend((path, start, clock(), me, result is None))
             own[0] = None
@@ -65,7 +65,6 @@ class ContextNesting:
         step = self.step
 
         def timed(*args: Any, **options: Any) -> Generator[Any, Any, Any]:
-            __tracebackhide__ = True
             wrapper = function(*args, **options)
             call, argument = next, wrapper
             for site in (before, after):
@@ -73,12 +72,16 @@ class ContextNesting:
                     yielded = step(site, call, argument)
                 except StopIteration as stop:
                     return stop.value
+                except BaseException as error:
+                    without_caller(error)
+                    raise
                 try:
                     argument, call = (yield yielded), wrapper.send
                 except GeneratorExit:
                     wrapper.close()
                     raise
                 except BaseException as error:
+                    without_caller(error)
                     argument, call = error, wrapper.throw
             return None
 
@@ -86,7 +89,6 @@ class ContextNesting:
 
     def step(self, site: CallSite, call: Function, argument: Any) -> Any:
         """Call a step of a wrapper or coroutine, on record; its way of ending is no failure."""
-        __tracebackhide__ = True
         bus = self._bus
         path, own = begin(self._current, site)
         extra: Detail | bool = False
@@ -99,6 +101,7 @@ class ContextNesting:
         except BaseException as error:
             if not passes_on(error, argument):
                 extra = Detail(failure_of(error, site.plugin_id))
+            without_caller(error)
             raise
         finally:
             bus.journal.extend((path, start, bus.clock(), threading.get_ident(), extra))

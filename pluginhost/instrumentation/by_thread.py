@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from pluginhost.calltree import ELSEWHERE, MEASURING, CallSite, CallTree, EventKind
 from pluginhost.instrumentation.calls import PLAIN, Function, passes_on
-from pluginhost.instrumentation.failures import failure_of
+from pluginhost.instrumentation.failures import failure_of, without_caller
 from pluginhost.instrumentation.readings import ThreadCpu
 from pluginhost.journal import CPU_SHIFT, Detail, Failure
 
@@ -94,7 +94,6 @@ class ThreadNesting:
         clock, here, read, tick, plain = self.clock, self.here, self._read, self._tick, PLAIN
 
         def timed(*args: Any) -> Any:
-            __tracebackhide__ = True
             state = here.state
             parent = state[2]
             state[2] = path = parent[site]
@@ -110,6 +109,7 @@ class ThreadNesting:
                 detail = Detail(failure_of(error, site.plugin_id), cpu_ns=used)
                 path.journal.extend((duration_ns, detail))
                 state[2] = parent
+                without_caller(error)
                 raise
             end = clock()
             if end > state[0]:
@@ -134,7 +134,6 @@ class ThreadNesting:
         halves = before, after
 
         def timed(*args: Any, **options: Any) -> Generator[Any, Any, Any]:
-            __tracebackhide__ = True
             wrapper = function(*args, **options)
             call: Function = next
             argument: Any = wrapper
@@ -165,6 +164,7 @@ class ThreadNesting:
                     path.journal.extend((duration_ns, ending))
                     state[2] = parent
                     argument = None  # an exception must not keep itself alive
+                    without_caller(error)
                     raise
                 end = clock()
                 if end > state[0]:
@@ -178,6 +178,7 @@ class ThreadNesting:
                     wrapper.close()
                     raise
                 except BaseException as error:
+                    without_caller(error)
                     argument, call = error, wrapper.throw
             return None
 
@@ -185,13 +186,13 @@ class ThreadNesting:
 
     def step(self, site: CallSite, call: Function, argument: Any) -> Any:
         """Call a step of a coroutine, on record; its way of ending is no failure."""
-        __tracebackhide__ = True
         entered = self.enter(site)
         failed: BaseException | None = None
         try:
             return call(argument)
         except BaseException as error:
             failed = error
+            without_caller(error)
             raise
         finally:
             journal, duration_ns, waited = self.leave(entered)

@@ -16,6 +16,7 @@ import pluggy
 
 from pluginhost.calltree import AFTER_YIELD, AWAITED, BEFORE_YIELD, CallSite, CallTree, EventKind
 from pluginhost.instrumentation.awaitables import awaited, future_watched
+from pluginhost.instrumentation.failures import without_caller
 from pluginhost.journal import Failure
 from pluginhost.printable import printable
 
@@ -99,14 +100,20 @@ def _with_options(
     """
 
     def spread(options: dict[str, Any], *args: Any) -> Any:
-        __tracebackhide__ = True
-        return function(*args, **options)
+        try:
+            return function(*args, **options)
+        except BaseException as error:
+            without_caller(error)
+            raise
 
     timed = nesting.timed(spread, site, deferred)
 
     def named(*args: Any, **options: Any) -> Any:
-        __tracebackhide__ = True
-        return timed(options, *args)
+        try:
+            return timed(options, *args)
+        except BaseException as error:
+            without_caller(error)
+            raise
 
     return named
 

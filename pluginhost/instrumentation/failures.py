@@ -1,4 +1,8 @@
-"""What is kept of an exception: its kind and its words, never the object and its frames."""
+"""What is kept of an exception: its kind and its words, never the object and its frames.
+
+And what is done to it: whoever stands between a caller and what is called takes itself out of its
+traceback, so that everybody reads what the program alone would have shown.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +35,16 @@ def failure_of(error: BaseException, plugin_id: str) -> Failure:
     else:
         status = Status.CANCELLED if _is_cancelled(error) else Status.ERROR
     return Failure(status, printable(name), message)
+
+
+def without_caller(error: BaseException) -> None:
+    """Take the function that calls this, and is about to raise `error` again, out of its traceback.
+
+    A plain `raise` adds no new entry. Exceptions may refuse attributes (frozen dataclasses do).
+    """
+    traceback = error.__traceback__
+    if traceback is not None and traceback.tb_frame is sys._getframe(1):
+        BaseException.with_traceback(error, traceback.tb_next)
 
 
 def _is_cancelled(error: BaseException) -> bool:

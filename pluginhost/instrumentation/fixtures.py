@@ -16,6 +16,7 @@ from pluginhost.calltree import EventKind
 from pluginhost.capture import FIXTURE
 from pluginhost.instrumentation.by_thread import ThreadNesting
 from pluginhost.instrumentation.calls import Function
+from pluginhost.instrumentation.failures import without_caller
 from pluginhost.instrumentation.watched import module_name_of
 from pluginhost.printable import printable
 from pluginhost.processes import RenewedLock
@@ -60,13 +61,17 @@ class FixtureSource:
 
     def _through(self, method: str, original: Function) -> FunctionType:
         def through(fixture: Any, request: Any) -> Any:
-            __tracebackhide__ = True
-            if method not in self._replaced:
-                return original(fixture, request)
-            key = method, getattr(fixture.func, "__module__", None) or "", fixture.argname
-            if key not in self._timed:
-                self._timed[key] = self._timed_or_not(original, *key)
-            return (self._timed[key] or original)(fixture, request)
+            call: Function | None = original
+            if method in self._replaced:
+                key = method, getattr(fixture.func, "__module__", None) or "", fixture.argname
+                if key not in self._timed:
+                    self._timed[key] = self._timed_or_not(original, *key)
+                call = self._timed[key]
+            try:
+                return (call or original)(fixture, request)
+            except BaseException as error:
+                without_caller(error)
+                raise
 
         assert isinstance(through, FunctionType)
         through.__name__, through.__qualname__ = method, original.__qualname__

@@ -16,6 +16,7 @@ from typing import Any
 from pluginhost.calltree import EventKind
 from pluginhost.capture import ENTRY_POINT
 from pluginhost.instrumentation.by_thread import ThreadNesting
+from pluginhost.instrumentation.failures import without_caller
 from pluginhost.instrumentation.readings import rss_gauge
 from pluginhost.printable import printable
 from pluginhost.processes import RenewedLock
@@ -151,21 +152,17 @@ def _timed_find_and_load(patch: _Patch) -> FunctionType:
     return _find_and_load
 
 
-def without_caller(error: BaseException) -> None:
-    """Take the function that is about to raise `error` again out of its traceback."""
-    if error.__traceback__ is not None:
-        error.__traceback__ = error.__traceback__.tb_next
-
-
 def _timed_load(patch: _Patch) -> FunctionType:
     original = patch.original
 
     def load(self: Any) -> Any:
-        __tracebackhide__ = True
         name = f"{ENTRY_POINT}{self.name} = {self.value}"
         entered = [(timer, timer.enter(name)) for timer in patch.timers]
         try:
             return original(self)
+        except BaseException as error:
+            without_caller(error)
+            raise
         finally:
             for timer, begun in reversed(entered):
                 timer.leave(begun)
@@ -195,14 +192,15 @@ class ConftestSource:
             return
 
         def timed(conftestpath: Path, *args: Any, **options: Any) -> Any:
-            __tracebackhide__ = True
-            if self._own is not timed:
-                return original(conftestpath, *args, **options)
-            entered = timer.enter(str(conftestpath))
+            entered = timer.enter(str(conftestpath)) if self._own is timed else None
             try:
                 return original(conftestpath, *args, **options)
+            except BaseException as error:
+                without_caller(error)
+                raise
             finally:
-                timer.leave(entered)
+                if entered is not None:
+                    timer.leave(entered)
 
         self._own = timed
         vars(manager)[_IMPORT_CONFTEST] = timed

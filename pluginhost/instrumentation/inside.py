@@ -17,6 +17,7 @@ from typing import Any
 
 from pluginhost.hookspecs import Task, hookimpl
 from pluginhost.inside import ANY, Inside, InsideProfile, Kind
+from pluginhost.instrumentation.failures import without_caller
 from pluginhost.instrumentation.inside_frames import FrameTree
 from pluginhost.instrumentation.inside_profilers import PROFILERS, FrameProfiler, Running
 from pluginhost.instrumentation.lifecycle import Observable
@@ -263,31 +264,35 @@ class _Wrapper:
     @hookimpl(wrapper=True, tryfirst=True)
     def pluginhost_execute(self, plugin_id: str, task: Task) -> Generator[None, Any, Any]:
         source = self._source
-        if not source.watches(plugin_id):
-            return (yield)
-        look = source.begin(plugin_id)
+        look = source.begin(plugin_id) if source.watches(plugin_id) else None
         try:
-            if look.wanted:
+            if look is not None and look.wanted:
                 source.run(look)
                 if look.running is not None:
                     task.run = _marked(task.run)
             return (yield)
+        except BaseException as error:
+            without_caller(error)
+            raise
         finally:
-            source.halt(look)
-            source.end(look)
+            if look is not None:
+                source.halt(look)
+                source.end(look)
 
     @hookimpl(wrapper=True, tryfirst=True)
     def pluginhost_execute_elsewhere(self, plugin_id: str, task: Task) -> Generator[None, Any, Any]:
         source = self._source
-        if not source.watches(plugin_id):
-            return (yield)
-        look = source.begin(plugin_id)
-        if look.wanted:
+        look = source.begin(plugin_id) if source.watches(plugin_id) else None
+        if look is not None and look.wanted:
             task.within = _profiled_there(source, look)
         try:
             return (yield)
+        except BaseException as error:
+            without_caller(error)
+            raise
         finally:
-            source.end(look)
+            if look is not None:
+                source.end(look)
 
     @hookimpl(wrapper=True, tryfirst=True)
     def pluginhost_aexecute(
@@ -316,6 +321,9 @@ class _Awaited:
             if look.wanted:
                 source.run(look)
             return (yield from self._awaitable.__await__())
+        except BaseException as error:
+            without_caller(error)
+            raise
         finally:
             source.halt(look)
             source.end(look)
@@ -328,8 +336,11 @@ def _marked(run: Callable[[Task], Any]) -> Callable[[Task], Any]:
     """
 
     def pluginhost_inside(task: Task, depth: int = _MARKS) -> Any:
-        __tracebackhide__ = True
-        return pluginhost_inside(task, depth - 1) if depth else run(task)
+        try:
+            return pluginhost_inside(task, depth - 1) if depth else run(task)
+        except BaseException as error:
+            without_caller(error)
+            raise
 
     return pluginhost_inside
 
@@ -350,8 +361,12 @@ class _Marked:
 
 def pluginhost_inside(awaitable: Awaitable[Any], depth: int = _MARKS) -> Generator[Any, Any, Any]:
     """Await, as the mark."""
-    inner = pluginhost_inside(awaitable, depth - 1) if depth else awaitable.__await__()
-    return (yield from inner)
+    try:
+        inner = pluginhost_inside(awaitable, depth - 1) if depth else awaitable.__await__()
+        return (yield from inner)
+    except BaseException as error:
+        without_caller(error)
+        raise
 
 
 def _profiled_there(source: InsideSource, look: Look) -> Callable[..., Any]:
@@ -361,6 +376,9 @@ def _profiled_there(source: InsideSource, look: Look) -> Callable[..., Any]:
         source.run(look)
         try:
             return _marked(run)(task)
+        except BaseException as error:
+            without_caller(error)
+            raise
         finally:
             source.halt(look)
 

@@ -20,7 +20,7 @@ from pluginhost.calltree import EventKind
 from pluginhost.footprint import LoopBlock
 from pluginhost.hookspecs import Task, hookimpl
 from pluginhost.instrumentation.async_executions import timed_awaitable
-from pluginhost.instrumentation.failures import failure_of
+from pluginhost.instrumentation.failures import failure_of, without_caller
 from pluginhost.instrumentation.nesting import Frame, begin
 from pluginhost.instrumentation.readings import (
     FRESH_NS,
@@ -128,6 +128,7 @@ def wall_wrapper(bus: EventBus, current: ContextVar[Frame]) -> object:
             own[0] = None
             if len(journal) > high_water:
                 drain()
+            without_caller(error)
             raise
         extend((path, start, clock(), me, None))
         own[0] = None
@@ -183,6 +184,7 @@ def sampled_wrapper(  # noqa: C901, PLR0915  # in line, for calls would be measu
                 own[0] = None
                 if len(journal) > high_water:
                     drain()
+                without_caller(error)
                 raise
             extend((path, start, clock(), me, None))
             own[0] = None
@@ -202,6 +204,7 @@ def sampled_wrapper(  # noqa: C901, PLR0915  # in line, for calls would be measu
             result = yield
         except BaseException as error:
             failure = failure_of(error, plugin_id)
+            without_caller(error)
             raise
         finally:
             end = clock()
@@ -256,6 +259,7 @@ def elsewhere_wrapper(bus: EventBus, sampler: Sampler, current: ContextVar[Frame
                 return (yield)
             except BaseException as error:
                 failure = failure_of(error, plugin_id)
+                without_caller(error)
                 raise
             finally:
                 end, used = bus.clock(), task.cpu_ns
@@ -306,6 +310,7 @@ def steps_wrapper(
             return (yield)
         except BaseException as error:
             failure = failure_of(error, info.id)
+            without_caller(error)
             raise
         finally:
             detail = Detail(failure, None, metadata)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pluggy
 
+from pluginhost.instrumentation.failures import without_caller
 from pluginhost.instrumentation.sparing import SparedCalls, Sparer
 from pluginhost.processes import RenewedLock
 
@@ -139,22 +140,25 @@ class Tap:
             kwargs: Mapping[str, object],
             firstresult: bool,
         ) -> object:
-            __tracebackhide__ = True
             try:
                 registered, timed, spared = tap._latest[hook]
             except KeyError:
                 registered, timed, spared = _NOTHING
-            if registered != implementations:  # by identity of each element
-                if not tap._timers:
-                    return below(hook, implementations, kwargs, firstresult)
-                _, timed, spared = tap._latest_of(hook, implementations)
-            if spared is not None:
-                if spared.passes > 0 and spared.caller is spared.state[2]:  # PATH
-                    spared.passes -= 1
-                    timed = spared.partly
-                else:
-                    timed = spared.next(timed)
-            return below(hook, timed, kwargs, firstresult)
+            try:
+                if registered != implementations:  # by identity of each element
+                    if not tap._timers:
+                        return below(hook, implementations, kwargs, firstresult)
+                    _, timed, spared = tap._latest_of(hook, implementations)
+                if spared is not None:
+                    if spared.passes > 0 and spared.caller is spared.state[2]:  # PATH
+                        spared.passes -= 1
+                        timed = spared.partly
+                    else:
+                        timed = spared.next(timed)
+                return below(hook, timed, kwargs, firstresult)
+            except BaseException as error:
+                without_caller(error)
+                raise
 
         vars(execute)[_TAP] = self
         return execute

@@ -43,12 +43,17 @@ def on_each_manager(made: Callable[[Any], None]) -> None:
     """Call `made` with every plugin manager that is made from now on, before its first plugin."""
     import pluggy
 
+    from pluginhost.instrumentation.failures import without_caller
+
     original = pluggy.PluginManager.__init__
 
     @functools.wraps(original)
     def __init__(self: Any, *args: Any, **options: Any) -> None:  # noqa: N807
-        __tracebackhide__ = True
-        original(self, *args, **options)
+        try:
+            original(self, *args, **options)
+        except BaseException as error:
+            without_caller(error)
+            raise
         made(self)
 
     pluggy.PluginManager.__init__ = __init__  # type: ignore[method-assign]

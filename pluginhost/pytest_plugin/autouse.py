@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 from pluginhost.instrumentation.by_thread import ThreadNesting
+from pluginhost.instrumentation.failures import without_caller
 from pluginhost.instrumentation.fixtures import METHODS, packages_of, timed_method
 
 
@@ -59,7 +60,10 @@ class AutouseFixtures:
         call = timed_method(self._nesting, original, method, module, fixturedef.argname)
 
         def timed(request: Any) -> Any:  # pytest passes it by name
-            __tracebackhide__ = True
-            return call(request)
+            try:
+                return call(request)
+            except BaseException as error:
+                without_caller(error)
+                raise
 
         return timed

@@ -10,7 +10,8 @@ from typing import Any
 from pluginhost.calltree import EventKind
 from pluginhost.instrumentation.by_thread import ThreadNesting
 from pluginhost.instrumentation.calls import named_like
-from pluginhost.instrumentation.imports import ImportTimer, without_caller
+from pluginhost.instrumentation.failures import without_caller
+from pluginhost.instrumentation.imports import ImportTimer
 from pluginhost.pytest_plugin.sections import REWRITING
 
 _PARTS = ("_read_pyc", "_rewrite_test", "_write_pyc")
@@ -58,10 +59,12 @@ class RewritingSource:
         imports = self._imports
 
         def timed(*args: Any, **options: Any) -> Any:
-            __tracebackhide__ = True
             entered = imports.enter(REWRITING)
             try:
                 return original(*args, **options)
+            except BaseException as error:
+                without_caller(error)
+                raise
             finally:
                 imports.leave(entered)
 
@@ -77,7 +80,7 @@ class RewritingSource:
             try:
                 return original(module)
             except BaseException as error:
-                without_caller(error)  # nobody is to read of us in a traceback of their module
+                without_caller(error)
                 raise
             finally:
                 if entered is not None:

@@ -17,6 +17,7 @@ from _pytest.unittest import TestCaseFunction
 from pluginhost.calltree import CallPath, CallSite, EventKind
 from pluginhost.instrumentation.by_thread import Entered
 from pluginhost.instrumentation.calls import named_like
+from pluginhost.instrumentation.failures import without_caller
 from pluginhost.instrumentation.tap import Timed
 from pluginhost.journal import CPU_SHIFT, Detail, Failure, Status
 from pluginhost.pytest_plugin.fixtures_seen import FixturesSeen
@@ -86,12 +87,12 @@ class SuiteTimer:
         site = self._bodies
 
         def timed(item: Any) -> Any:
-            __tracebackhide__ = True
             entered = enter(site)
             try:
                 result = function(item)
-            except BaseException:
+            except BaseException as error:
                 ended(entered, failed=True)
+                without_caller(error)
                 raise
             if result is None:
                 self._nesting.leave(entered)
@@ -107,19 +108,20 @@ class SuiteTimer:
         of_unittest, python_test = TestCaseFunction, pytest.Function
 
         def timed(item: Any) -> Any:
-            __tracebackhide__ = True
             kind = type(item)  # most are of the first, and it takes longer to look at its bases
-            if kind is python_test or (
+            recorded = kind is python_test or (
                 issubclass(kind, python_test) and not issubclass(kind, of_unittest)
-            ):
-                return function(item)
-            entered = enter(site)
+            )
+            entered = None if recorded else enter(site)
             try:
                 result = function(item)
-            except BaseException:
-                ended(entered, failed=True)
+            except BaseException as error:
+                if entered is not None:
+                    ended(entered, failed=True)
+                without_caller(error)
                 raise
-            ended(entered)
+            if entered is not None:
+                ended(entered)
             return result
 
         return timed
@@ -155,12 +157,15 @@ class SuiteTimer:
         begin, end, fixtures = self._nesting.begin, self._nesting.end, self._fixtures
 
         def timed(fixturedef: Any, request: Any) -> Any:
-            __tracebackhide__ = True
-            if fixturedef.func is fixtures.value:
-                return function(fixturedef, request)
-            sections = fixtures.sections(fixturedef)
+            sections = None
+            if fixturedef.func is not fixtures.value:
+                sections = fixtures.sections(fixturedef)
             if sections is None:
-                return function(fixturedef, request)
+                try:
+                    return function(fixturedef, request)
+                except BaseException as error:
+                    without_caller(error)
+                    raise
             # the first to be added is the last to be called
             fixturedef.addfinalizer(sections.end_teardown)
             entered = begin(sections.setting_up)
@@ -169,6 +174,7 @@ class SuiteTimer:
             except BaseException as error:
                 end(entered, None if isinstance(error, pytest.skip.Exception) else _FAILED)
                 fixturedef.addfinalizer(sections.begin_teardown)
+                without_caller(error)
                 raise
             end(entered)
             fixturedef.addfinalizer(sections.begin_teardown)
@@ -181,11 +187,13 @@ class SuiteTimer:
         begin, end = self._nesting.begin, self._nesting.end
 
         def timed(collector: Any) -> Any:
-            __tracebackhide__ = True
             file = collector.nodeid.partition("::")[0] or "."
             entered = begin(self._site(COLLECTING + file[:400]))
             try:
                 return function(collector)
+            except BaseException as error:
+                without_caller(error)
+                raise
             finally:
                 end(entered)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import mmap
 import sys
@@ -24,11 +25,13 @@ from pluginhost import (
     EventBatch,
     EventKind,
     Host,
+    Inside,
     PluginHost,
     PluginHostError,
     Profiler,
     Status,
     hookimpl,
+    hookspec,
     observe,
 )
 from pluginhost.reading import Reading
@@ -116,7 +119,7 @@ def test_a_stop_iteration_comes_through_too(host_of: HostOf, rate: float) -> Non
             assert caught.value is error
 
 
-def _frames_of(host: PluginHost) -> list[str]:
+def _frames_of(host: PluginHost, **options: Any) -> list[str]:
     def inner() -> None:
         raise ValueError("deep")
 
@@ -124,21 +127,77 @@ def _frames_of(host: PluginHost) -> list[str]:
         inner()
 
     with pytest.raises(ValueError, match="deep") as caught:
-        host.execute("a", outer)
-    return [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+        host.execute("a", outer, **options)
+    shown = traceback.extract_tb(caught.value.__traceback__)
+    return [frame.name for frame in shown if "/pluggy/" not in frame.filename]
 
 
 @RATES
-def test_a_traceback_ends_in_the_plugins_own_frames(host_of: HostOf, rate: float) -> None:
-    """From the host's step down to the failing line, it reads as without an observation."""
+@pytest.mark.parametrize("deadline", [None, 60], ids=["here", "in its thread"])
+def test_a_traceback_has_no_frame_of_ours(
+    host_of: HostOf, rate: float, deadline: float | None
+) -> None:
+    """But for pluggy's, which calls our wrappers, it reads as without an observation."""
     host = host_of(a=Calls())
-    alone = _frames_of(host)
-    with observe(host, profiler=Profiler(sampling_rate=rate)):
-        observed = _frames_of(host)
+    alone = _frames_of(host, deadline=deadline)
+    for inside in (None, Inside("a")):
+        with observe(host, profiler=Profiler(sampling_rate=rate), inside=inside):
+            assert _frames_of(host, deadline=deadline) == alone
     assert alone[-3:] == ["execute", "outer", "inner"]
-    assert observed[0] == alone[0]
-    tail = alone[alone.index("pluginhost_execute") :]
-    assert observed[-len(tail) :] == tail
+
+
+@RATES
+def test_a_traceback_of_what_is_awaited_has_no_frame_of_ours(host_of: HostOf, rate: float) -> None:
+    """Of an asynchronous execution, of a load, and of a hook whose result is awaited."""
+
+    class Fails:
+        @hookimpl
+        async def execute(self) -> None:
+            await asyncio.sleep(0)
+            raise ValueError("deep")
+
+        @hookimpl
+        async def later(self) -> None:
+            await asyncio.sleep(0)
+            raise ValueError("deep")
+
+    class Specs:
+        @hookspec
+        def later(self) -> Any:
+            """Return something to await."""
+
+    host = host_of(a=Fails(), specs=Specs)
+
+    async def awaiting(awaitable: Any) -> list[str]:
+        with pytest.raises(ValueError, match="deep") as caught:
+            await awaitable
+        shown = traceback.extract_tb(caught.value.__traceback__)
+        return [frame.name for frame in shown if "/pluggy/" not in frame.filename]
+
+    async def both() -> list[list[str]]:
+        return [
+            await awaiting(host.aexecute("a")),
+            *[await awaiting(each) for each in host.manager.hook.later()],
+        ]
+
+    alone = asyncio.run(both())
+    for inside in (None, Inside("a")):
+        with observe(host, profiler=Profiler(sampling_rate=rate), inside=inside):
+            assert asyncio.run(both()) == alone
+    assert [each[-1] for each in alone] == ["execute", "later"]
+
+
+def test_frozen_exceptions_come_through(host_of: HostOf) -> None:
+    """Dataclasses that refuse to be changed, as some applications raise."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Frozen(Exception):  # it is what it is
+        reason: str
+
+    host, error = host_of(a=Calls()), Frozen("deep")
+    with observe(host), pytest.raises(Frozen) as caught:
+        host.execute("a", _raise(error))
+    assert caught.value is error
 
 
 def test_an_exception_keeps_no_more_of_the_program_alive_than_it_did(host_of: HostOf) -> None:

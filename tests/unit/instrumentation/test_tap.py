@@ -7,11 +7,12 @@ import inspect
 import itertools
 import sys
 import threading
+import traceback
 import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -134,8 +135,14 @@ def _seen(outcome: object) -> object:
     if isinstance(outcome, pluggy.Result):
         return "result", _seen(outcome.exception), outcome.exception is None and outcome._result
     if isinstance(outcome, BaseException):
-        return type(outcome), outcome.args, _seen(outcome.__cause__), _seen(outcome.__context__)
+        chain = _seen(outcome.__cause__), _seen(outcome.__context__)
+        return type(outcome), outcome.args, *chain, _frames(outcome)
     return outcome
+
+
+def _frames(error: BaseException) -> list[tuple[str, str, int | None]]:
+    """Return what a traceback shows: of each frame the file, the function and the line."""
+    return [(f.filename, f.name, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
 
 
 class Planned:
@@ -206,17 +213,20 @@ class Planned:
             raise self._error()
 
 
+Watching = Callable[[pluggy.PluginManager], AbstractContextManager[Any]]
+
+
 def _run(
-    plans: list[Plan], steps: list[tuple[str, int]], *, tapped: bool
-) -> tuple[list[object], list[Any], Collector]:
-    """Register and call as the steps say; return outcomes, log and events."""
+    plans: list[Plan], steps: list[tuple[str, int]], watching: Watching
+) -> tuple[list[object], list[Any], Any]:
+    """Register and call as the steps say, watched; return outcomes, log and who watched."""
     log: list[Any] = []
     plugins = [Planned(f"p{number}", plan, log) for number, plan in enumerate(plans)]
     manager = _manager(*plugins)
     outcomes: list[object] = []
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        with _tapped(manager) if tapped else contextmanager(_nothing)() as (_, collector):
+        with watching(manager) as watcher:
             for step, number in steps:
                 plugin = plugins[number % len(plugins)]
                 if step == "toggle" and manager.is_registered(plugin):
@@ -226,11 +236,7 @@ def _run(
                 else:
                     outcomes.append(_outcome(partial(getattr(manager.hook, step), x=number, y=2)))
     outcomes += [(warning.category, str(warning.message)) for warning in warned]
-    return outcomes, log, collector
-
-
-def _nothing() -> Iterator[tuple[None, Collector]]:
-    yield None, Collector()
+    return outcomes, log, watcher
 
 
 def _outcome(call: Callable[[], object]) -> object:
@@ -252,14 +258,15 @@ def _outcome(call: Callable[[], object]) -> object:
 def test_a_tapped_manager_behaves_as_a_bare_one(
     plans: list[Plan], steps: list[tuple[str, int]]
 ) -> None:
-    """Results, exceptions with their chains, warnings and the order of calls are the same.
+    """Results, exceptions with their chains and tracebacks, warnings and the order of calls.
 
     And what was called is what was recorded, for the plugin and hook that it was.
     """
-    outcomes, log, _ = _run(plans, steps, tapped=False)
-    tapped_outcomes, tapped_log, collector = _run(plans, steps, tapped=True)
-    assert tapped_outcomes == outcomes
-    assert tapped_log == log
+    outcomes, log, _ = _run(plans, steps, nullcontext)
+    observed_outcomes, observed_log, _ = _run(plans, steps, observe)
+    tapped_outcomes, tapped_log, (_, collector) = _run(plans, steps, _tapped)
+    assert tapped_outcomes == observed_outcomes == outcomes
+    assert tapped_log == observed_log == log
     hook_of = {f"p{number}": plan.hook for number, plan in enumerate(plans)}
     suffix = {"call": "", "before": " (before yield)", "after": " (after yield)"}
     expected = Counter((entry[0], hook_of[entry[0]] + suffix[entry[1]]) for entry in log)
@@ -276,7 +283,7 @@ def test_a_failure_is_blamed_on_who_raised_it(plans: list[Plan], hook: str) -> N
         else msgspec.structs.replace(plan, error=ValueError)
         for plan in plans
     ]
-    _, log, collector = _run(plans, [(hook, 0)], tapped=True)
+    _, log, (_, collector) = _run(plans, [(hook, 0)], _tapped)
     raised = {"call": " raise", "before": " raise"}
     expected: Counter[tuple[str, str]] = Counter()
     for name, phase, what in log:

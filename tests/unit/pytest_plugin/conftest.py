@@ -71,7 +71,14 @@ def profiled(
     monkeypatch.chdir(tmp_path)
     path = list(sys.path)
 
+    def forget() -> None:
+        for name in set(sys.modules) - known:
+            file = getattr(sys.modules[name], "__file__", None) or ""
+            if file.startswith(str(tmp_path) + os.sep):
+                del sys.modules[name]
+
     def run(files: Mapping[str, str], *arguments: str, profile: bool = True) -> Profiled:
+        forget()
         write_suite(tmp_path, {"pytest.ini": "[pytest]\n", **files})
         saved = tmp_path / "profile.json"
         saved.unlink(missing_ok=True)
@@ -86,7 +93,4 @@ def profiled(
 
     yield run
     sys.path[:] = path
-    for name in set(sys.modules) - known:
-        file = getattr(sys.modules[name], "__file__", None) or ""
-        if file.startswith(str(tmp_path) + os.sep):
-            del sys.modules[name]
+    forget()

@@ -22,6 +22,8 @@ from pluginhost.rendering.suite import suite_lines
 from pluginhost.report import read_report
 from pluginhost.suite import SuiteAdvice, SuitePart, WorkerCost
 
+from .conftest import Profiled
+
 SUITE = {
     "conftest.py": """
         import time, pytest
@@ -226,27 +228,58 @@ def test_outcomes_and_exit_codes_are_those_without(profiled) -> None:
     }
 
 
-def test_no_frame_of_ours_is_in_a_traceback(profiled) -> None:
-    """Neither of a failing test nor of a failing fixture, finalizer or import."""
+@pytest.mark.parametrize("style", ["--tb=auto", "--tb=native", "--full-trace"])
+def test_tracebacks_are_those_of_the_bare_run(profiled, style: str) -> None:
+    """Of a test that fails, a fixture, a finalizer, a hook wrapper, an import: to the letter."""
     files = {
-        "test_a.py": """
+        "conftest.py": """
             import pytest
-            def test_fails(): assert 0
             @pytest.fixture
-            def broken():
-                raise ValueError
+            def broken(): raise ValueError
+            @pytest.fixture
+            def above(broken): pass
+            @pytest.hookimpl(wrapper=True)
+            def pytest_runtest_call(item):
+                yield
+                if item.name == "test_wrapped": raise OSError
+        """,
+        "test_a.py": """
+            import pytest, unittest
+            def test_fails(): assert 0
             def test_errs(broken): pass
+            def test_errs_below(above): pass
+            def test_errs_in_it(request): request.getfixturevalue("above")
+            def test_wrapped(): pass
             @pytest.fixture
             def ends_badly():
                 yield
                 raise ValueError
-            def test_ends_badly(ends_badly): pass
+            def test_ends_badly(ends_badly):
+                try: {}["a"]
+                except KeyError as error: raise ValueError from error
+            def test_group(): raise ExceptionGroup("of two", [ValueError(1), KeyError(2)])
+            def test_warns(recwarn): pytest.fail("with words")
+            class TestCase(unittest.TestCase):
+                def setUp(self): 1/0
+                def test_errs(self): pass
+                def test_too(self): pass
         """,
         "test_b.py": "import nothing_there\n",
         "test_c.py": "def broken(:\n",
+        "test_d.py": "def fails(): 1/0\nfails()\n",
     }
-    out = profiled(files, "--continue-on-collection-errors").out
-    assert "pluginhost/" not in out.replace("plugin-profile", "")
+    bare, found = (
+        _tracebacks(profiled(files, style, "--continue-on-collection-errors", profile=asked))
+        for asked in (False, True)
+    )
+    assert found == bare
+    assert "ends_badly" in bare
+
+
+def _tracebacks(found: Profiled) -> str:
+    """Return what a run printed before its summaries, but for numbers that differ each time."""
+    shown = re.split("=+ (?:where the time went|short test summary)", found.out)[0]
+    return re.sub(r"0x[0-9a-f]+|oldfd=\d+", "-", shown)
 
 
 def test_the_json_follows_its_schema_and_can_be_read(profiled, tmp_path: Path) -> None:
@@ -551,9 +584,13 @@ def test_an_internal_error_is_shown_as_ever(profiled) -> None:
         "conftest.py": "def pytest_runtest_logfinish(): raise RuntimeError('inside')\n",
         "test_a.py": "def test_a(): pass\n",
     }
-    found = profiled(files)
+    bare, found = profiled(files, profile=False), profiled(files)
     assert found.code == 3
     assert "INTERNALERROR> RuntimeError: inside" in found.out
+    shown, as_ever = (
+        re.findall("^INTERNALERROR> .*", each.out, re.MULTILINE) for each in (found, bare)
+    )
+    assert shown == as_ever
     assert found.suite.ended == "internal error"
 
 
