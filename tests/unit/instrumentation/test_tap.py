@@ -142,7 +142,8 @@ def _seen(outcome: object) -> object:
 
 def _frames(error: BaseException) -> list[tuple[str, str, int | None]]:
     """Return what a traceback shows: of each frame the file, the function and the line."""
-    return [(f.filename, f.name, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    shown = traceback.walk_tb(error.__traceback__)
+    return [(frame.f_code.co_filename, frame.f_code.co_name, line) for frame, line in shown]
 
 
 class Planned:
