@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from textwrap import dedent
@@ -49,10 +50,16 @@ def _apart(item: pytest.Item) -> set[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _quick_collections() -> None:
-    """Have the collector, which each unload calls, leave alone what was there before."""
+def _quick_collections() -> Iterator[None]:
+    """Have the collector, which each unload calls, leave alone what was there before.
+
+    Afterwards nothing may be traced that was not: all other tests would take some times as long.
+    """
     gc.collect()
     gc.freeze()
+    traced = tracemalloc.is_tracing()
+    yield
+    assert tracemalloc.is_tracing() is traced, "a test has left tracemalloc tracing"
 
 
 @pytest.fixture

@@ -86,11 +86,6 @@ class SuiteProfile:
         config.add_cleanup(self.end)  # the first to be added is the last to be called
 
     def _record(self) -> None:
-        if self.settings.memory == "exact":
-            import tracemalloc
-
-            if not tracemalloc.is_tracing():
-                tracemalloc.start()
         timer = self._timer = SuiteTimer(self._recorder, self._table, self._fixtures)
         self._rewriting.start()
         self._recorder.start()
@@ -104,6 +99,7 @@ class SuiteProfile:
             self._autouse.stop()
             self._rewriting.stop()
             self._recorder.close()
+            self._table.close()
 
     def capture(self) -> SuiteCapture:
         """Return all that was recorded in this process until now."""
@@ -131,6 +127,7 @@ class SuiteProfile:
             memory=self.settings.memory,
             bytes_per_test=table.bytes_per_test(),
             unclear=table.unclear,
+            untraced=table.untraced,
             ended=self._ended,
         )
 

@@ -51,8 +51,8 @@ class SuiteCapture(msgspec.Struct, frozen=True, kw_only=True):
     `columns` are the bytes of arrays of 64-bit integers of the machine, a value for each of `ids`;
     `outcomes` are positions in `OUTCOMES`, `markers` in `marker_sets`. `early` are the names of
     modules of plugins that were there before anything was recorded. Of `unclear` tests pytest's clock
-    was replaced, so that setting up and tearing down have no times. `ended` says what ended the
-    session.
+    was replaced, so that setting up and tearing down have no times; `untraced` have no allocations.
+    `ended` says what ended the session.
     """
 
     schema_version: int = 1
@@ -73,4 +73,5 @@ class SuiteCapture(msgspec.Struct, frozen=True, kw_only=True):
     memory: str = ""
     bytes_per_test: float | None = None
     unclear: int = 0
+    untraced: int = 0
     ended: str = "finished"

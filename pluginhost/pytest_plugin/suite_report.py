@@ -243,6 +243,11 @@ def _notes(
             f"a test had replaced the clock of pytest: setting up and tearing down {of(unclear, 'test')}"
             " took a time that is not known, shown as 0"
         )
+    untraced = sum(each.untraced for each in captured)
+    if untraced:
+        notes.append(
+            f"a test had stopped tracemalloc: the memory of {of(untraced, 'test')} is not known, shown as 0"
+        )
     if captured[0].memory == "rss":
         notes.append("memory: the resident set of the whole process at the end of each test")
     elif captured[0].memory == "exact":

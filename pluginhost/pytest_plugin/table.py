@@ -52,6 +52,9 @@ class TestTable:
         self._looked_s = self._clock()
         self.unclear = 0
         """How many tests have phases of times that cannot be: somebody had replaced pytest's clock."""
+        self.untraced = 0
+        """How many tests have no allocations on record: somebody had stopped tracemalloc."""
+        self._traces = self._closed = False
         self._read: Callable[[], None] | None = None
         if memory == "rss":
             self.columns["rss_bytes"] = array("q")
@@ -64,6 +67,7 @@ class TestTable:
             import tracemalloc  # which imports pickle
 
             self._tracing = tracemalloc
+            self._trace()
             self._read = self._read_allocated
 
     def ran(self, call_ns: int, self_ns: int, cpu_ns: int) -> None:
@@ -80,6 +84,14 @@ class TestTable:
     def finish(self) -> None:
         """Have a row for every test, also for one whose last phase was never reported."""
         self._add(self._rows())
+
+    def close(self) -> None:
+        """Look at memory no more: what traces it slows everything down."""
+        self.finish()
+        self._closed = True
+        if self._traces:
+            self._traces = False
+            self._tracing.stop()
 
     def printable_ids(self) -> tuple[str, ...]:
         """Return the ids with nothing in them that a terminal would obey."""
@@ -168,12 +180,22 @@ class TestTable:
         self.columns["rss_bytes"].append(resident_bytes(self._rss()))
 
     def _read_allocated(self) -> None:
-        now, peak = self._tracing.get_traced_memory() if self._tracing.is_tracing() else (0, 0)
+        now = peak = 0
+        if self._tracing.is_tracing():
+            now, peak = self._tracing.get_traced_memory()
+            self._tracing.reset_peak()
+        else:
+            self._allocated = 0
+            self.untraced += 1
+            self._trace()
         self.columns["peak_bytes"].append(peak)
         self.columns["kept_bytes"].append(now - self._allocated)
         self._allocated = now
-        if self._tracing.is_tracing():
-            self._tracing.reset_peak()
+
+    def _trace(self) -> None:
+        if not self._closed and not self._tracing.is_tracing():
+            self._traces = True
+            self._tracing.start()
 
 
 def stretches(column: Iterable[int]) -> Iterator[tuple[int, slice]]:

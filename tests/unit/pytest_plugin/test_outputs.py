@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tracemalloc
 import xml.etree.ElementTree as ET
 from contextlib import ExitStack
 from pathlib import Path
@@ -605,6 +606,25 @@ def test_memory_at_the_end_of_each_test(profiled) -> None:
     exact = profiled(files, "--plugin-profile-memory=exact").suite
     assert exact.tests.peak_bytes[0] >= 30_000_000
     assert exact.tests.kept_bytes[0] < 30_000_000
+    assert not tracemalloc.is_tracing()
+
+
+def test_a_test_may_stop_tracemalloc(profiled) -> None:
+    """Its own memory is not known, which is said; that of the next is."""
+    files = {
+        "test_a.py": """
+            import tracemalloc
+            def test_a():
+                tracemalloc.start()
+                tracemalloc.stop()
+            def test_b(): bytearray(30_000_000)
+        """
+    }
+    suite = profiled(files, "--plugin-profile-memory=exact").suite
+    assert (suite.tests.peak_bytes[0], suite.tests.kept_bytes[0]) == (0, 0)
+    assert suite.tests.peak_bytes[1] >= 30_000_000
+    assert any("had stopped tracemalloc" in note for note in suite.notes)
+    assert not tracemalloc.is_tracing()
 
 
 def test_wall_only_reads_no_cpu_clock(profiled) -> None:
