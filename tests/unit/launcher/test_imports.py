@@ -175,7 +175,7 @@ def test_it(there): pass
 def test_conftests_and_plugins_of_pytest_by_name(installed: Path) -> None:
     """`-p NAME`, `pytest_plugins` and conftest files: the import of each is its own."""
     (installed / "conftest.py").write_text(SLOW.format(0.02) + "pytest_plugins = ['named']\n")
-    (installed / "named.py").write_text(SLOW.format(0.03) + "def pytest_report_header(): pass\n")
+    (installed / "named.py").write_text(SLOW.format(0.3) + "def pytest_report_header(): pass\n")
     (installed / "early.py").write_text(SLOW.format(0.04) + "def pytest_report_header(): pass\n")
     (installed / "test_it.py").write_text(TESTS)
     words = [sys.executable, "-m", "pytest", "-q", "-p", "early", "--rootdir", str(installed)]
@@ -184,9 +184,9 @@ def test_conftests_and_plugins_of_pytest_by_name(installed: Path) -> None:
     outcome = observed(plan)
     assert outcome.returncode == 0
     rows = {row.name: row for row in costs(plan, outcome).plugins}
-    for name, least_ms in (("conftest.py", 20), ("named", 30), ("early", 40)):
+    for name, least_ms in (("conftest.py", 20), ("named", 300), ("early", 40)):
         assert rows[name].import_ns >= least_ms * MS
         if name != "conftest.py":  # nobody runs without it
             assert rows[name].import_saved_ns == rows[name].import_ns
     assert rows["conftest.py"].saving_ns is None
-    assert rows["conftest.py"].import_ns < 50 * MS + 100 * MS
+    assert rows["conftest.py"].import_ns < rows["named"].import_ns  # which it asks for
