@@ -94,7 +94,15 @@ def costs(plan: Plan, outcome: Outcome) -> CostReport:
         incomplete=outcome.missing,
         least_share=NEGLIGIBLE,
     )
-    return _with_writing(report, outcome.written_ns)
+    report = _with_writing(report, outcome.written_ns)
+    if report.application.name == "pytest":
+        return msgspec.structs.replace(report, notes=(*report.notes, _NOT_ASKED))
+    return report
+
+
+_NOT_ASKED = (
+    "whether tests or options need a plugin is not looked at here: pytest --plugin-profile does"
+)
 
 
 def _with_writing(report: CostReport, written_ns: int) -> CostReport:

@@ -183,7 +183,9 @@ def test_conftests_and_plugins_of_pytest_by_name(installed: Path) -> None:
     plan = plan_of([*words, "-p", "no:cacheprovider", "-c", os.devnull, "test_it.py"])
     outcome = observed(plan)
     assert outcome.returncode == 0
-    rows = {row.name: row for row in costs(plan, outcome).plugins}
+    report = costs(plan, outcome)
+    assert any("pytest --plugin-profile does" in note for note in report.notes)
+    rows = {row.name: row for row in report.plugins}
     for name, least_ms in (("conftest.py", 20), ("named", 300), ("early", 40)):
         assert rows[name].import_ns >= least_ms * MS
         if name != "conftest.py":  # nobody runs without it
