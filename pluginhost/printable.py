@@ -5,6 +5,7 @@ from __future__ import annotations
 from unicodedata import combining, east_asian_width
 
 ELLIPSIS = "…"
+_ASCII = str.maketrans({"█": "#", "↑": "^", "↓": "v", "→": ">", "…": "~", "·": ".", "—": "-"})
 
 
 def printable(text: object, limit: int = 200) -> str:
@@ -44,6 +45,27 @@ def width_of(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def can_encode(text: str, encoding: str) -> bool:
+    """Whether an encoding has all characters of a text."""
+    if text.isascii():
+        return True
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def encodable(text: str, encoding: str, *, others: str) -> str:
+    """Return `text` in characters that an encoding has: ASCII for our own signs.
+
+    `others` says what becomes of all else, as the error handlers of `str.encode` are called.
+    """
+    if can_encode(text, encoding):
+        return text
+    return text.translate(_ASCII).encode(encoding, others).decode(encoding)
 
 
 def fitted(text: str, width: int) -> str:

@@ -16,7 +16,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, TextIO
 
 from pluginhost.cli import exits
-from pluginhost.printable import width_of
+from pluginhost.printable import can_encode, encodable, width_of
 
 if TYPE_CHECKING:
     from pluginhost.rendering.lines import Line
@@ -32,7 +32,6 @@ STYLES = {
 }
 """What the styles of report lines are in rich."""
 
-_ASCII = str.maketrans({"█": "#", "↑": "^", "↓": "v", "→": ">", "…": "~", "·": ".", "—": "-"})
 _INDENT = 4
 
 
@@ -90,20 +89,10 @@ class Console:
 
     def _encodable(self, text: str) -> str:
         """Return `text` in what the stream can encode: ASCII for our own signs, escapes for others."""
-        if self._can_encode(text):
-            return text
-        text = text.translate(_ASCII)
-        encoding = self._encoding
-        return text.encode(encoding, "backslashreplace").decode(encoding)
+        return encodable(text, self._encoding, others="backslashreplace")
 
     def _can_encode(self, text: str) -> bool:
-        if text.isascii():
-            return True
-        try:
-            text.encode(self._encoding)
-        except UnicodeEncodeError:
-            return False
-        return True
+        return can_encode(text, self._encoding)
 
     @property
     def _encoding(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -62,6 +63,18 @@ def add_options(parser: pytest.Parser, config: Any) -> bool:
     for name, text in FLAGS.items():
         add(f"{ON}-{name}", action="store_true", default=False, help=text)
     return is_wanted(config, words_of(config))
+
+
+def rewrite_none_of_ours(hook: Any) -> None:
+    """Have pytest import our modules as they are; it rewrites those of all plugins, by default.
+
+    There are no assertions of tests in them, and most are imported at the end: after a suite that
+    has left something broken in the collector, parsing may fail (CPython issue 106905), and where
+    no byte code is kept, the suite would seem to have more to rewrite than it has.
+    """
+    with suppress(AttributeError, TypeError):  # private, and not there in a dummy
+        hook._must_rewrite.discard("pluginhost")
+        hook._marked_for_rewrite_cache.clear()
 
 
 def words_of(config: Any) -> list[str]:

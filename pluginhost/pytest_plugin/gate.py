@@ -81,6 +81,16 @@ class _Scale(NamedTuple):
     cpu: Movement
     stretch: float
 
+    @property
+    def moved(self) -> bool:
+        """Whether most things take notably more or less time than they did."""
+        return abs(self.wall.level - 1) >= DEFAULT_SHARE
+
+    @property
+    def against(self) -> str:
+        """What a percentage is to be read against, where it is not the time before."""
+        return " against most things" if self.moved else ""
+
 
 def judged(report: Report, baseline: Path, share: float) -> Judgement:
     """Return what got slower by more than `share` since the run in the file `baseline`.
@@ -234,7 +244,8 @@ def _tested(times: _Times, parts: list[PluginChange], scale: _Scale) -> str:
         return ""
     first = slower[0]
     what = printable(first.plugin_id.rpartition(":")[2], 60)
-    return f"{what} {100 * ((first.ratio or 1.0) - 1):+.0f}%, p={first.p_value or 0.0:.1g}"
+    grown = f"{what} {100 * ((first.ratio or 1.0) - 1):+.0f}%{scale.against}"
+    return f"{grown}, p={first.p_value or 0.0:.1g}"
 
 
 def _waits_ns(wall: tuple[int, int], cpu: tuple[int, int] | None, scale: _Scale) -> float:
@@ -273,14 +284,15 @@ def _untested(times: _Times, parts: list[PluginChange], scale: _Scale) -> str:
     if not by_cpu and not (by_wall and (times.cpu is None or not by_imports)):
         return ""
     why = f"imports +{duration(imports_ns)}" if by_imports else "too few times for a test"
-    return f"{100 * (times.whole[1] / scale.wall.level / max(1, times.whole[0]) - 1):+.0f}%, {why}"
+    times_longer = times.whole[1] / scale.wall.level / max(1, times.whole[0])
+    return f"{100 * (times_longer - 1):+.0f}%{scale.against}, {why}"
 
 
 def _drift(scale: _Scale) -> list[str]:
     """Return by how much everything moved, and how little can be told, where it is much."""
     notes = []
     level, noise = scale.wall.level - 1, scale.wall.noise - 1
-    if abs(level) >= DEFAULT_SHARE:
+    if scale.moved:
         notes.append(f"most things take {100 * level:+.0f}% time: judged against that")
     if noise > scale.share:
         text = f"times differ from run to run: only what takes {100 * noise:+.0f}% can be told from"

@@ -41,9 +41,10 @@ def pytest_addoption(parser: "pytest.Parser", pluginmanager: "pytest.PytestPlugi
         or "plugin_profile" in vars(config.option)
         or "_ARGCOMPLETE" in os.environ
     ):
-        from pluginhost.pytest_plugin.asking import add_options
+        from pluginhost.pytest_plugin.asking import add_options, rewrite_none_of_ours
 
         if add_options(parser, config):
+            rewrite_none_of_ours(pluginmanager.rewrite_hook)
             from pluginhost.pytest_plugin.profile import begin
 
             begin(config)

@@ -16,7 +16,7 @@ from pluginhost.printable import printable
 from pluginhost.pytest_plugin.at_exit import AtExit
 from pluginhost.pytest_plugin.notable import is_notable
 from pluginhost.pytest_plugin.recorded import Recorded, report_of
-from pluginhost.pytest_plugin.settings import Settings
+from pluginhost.pytest_plugin.settings import Settings, is_stream
 from pluginhost.pytest_plugin.suite_capture import SuiteCapture
 from pluginhost.pytest_plugin.terminal import Terminal
 from pluginhost.suite import Until
@@ -50,6 +50,7 @@ class Outcome:
         self._whole: Recorded | None = None
         self._judgement: Judgement | None = None
         self._written: dict[str, Path] = {}
+        self._streams: dict[str, Path] = {}
         self._told_ns = 0
 
     def tell(self, capture: Callable[[], SuiteCapture]) -> None:
@@ -65,19 +66,23 @@ class Outcome:
         except Exception as error:
             self._failed("the profile could not be worked out", error)
         else:
-            if files:
-                self._write(report_of(costs, suite), files)
+            report = report_of(costs, suite) if files else None
+            for name, file in files.items():
+                if is_stream(file):  # it is written to once, at the end
+                    self._streams[name] = file
+                elif self._write(report, name, file):
+                    self._written[name] = file
             if self._settings.flag("junit"):
                 self._tried("junit", self._add_properties, suite)
         self._told_ns = time.perf_counter_ns()
 
-    def _write(self, report: Report, files: dict[str, Path]) -> None:
+    def _write(self, report: Report | None, name: str, file: Path) -> bool:
         from pluginhost.pytest_plugin.files import WRITERS
 
-        for name, file in files.items():
-            if self._tried(name, WRITERS[name], report, file):
-                self._written[name] = file
-                self._terminal.said(f"{name} written to {printable(file)}")
+        written = self._tried(name, WRITERS[name], report, file)
+        if written:
+            self._terminal.said(f"{name} written to {printable(file)}")
+        return written
 
     def conclude(self, capture: Callable[[], SuiteCapture], at_exit: AtExit | None) -> None:
         """Tell what came since, write and judge it; have `at_exit` tell what comes then."""
@@ -93,7 +98,7 @@ class Outcome:
         notable = is_notable(begun.clock_ns - self._told_ns, elapsed_ns)
         share = self._settings.fail_over()
         asked = share is not None or any(map(self._settings.file, ("baseline", "markdown")))
-        if notable or asked or self._written:
+        if notable or asked or self._written or self._streams:
             later_ns = begun.clock_ns - self._told_ns if notable else None
             self._tried("what came after the summary", self._tell_whole, capture, later_ns)
         if at_exit is not None:
@@ -127,6 +132,8 @@ class Outcome:
         for name, file in list(self._written.items()):
             if not self._tried(name, WRITERS[name], report, file):
                 del self._written[name]
+        for name, file in self._streams.items():
+            self._write(report, name, file)
         summary = self._settings.file("markdown")
         if summary is not None and self._tried(
             "markdown", _add_to, report, summary, self._judgement

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from itertools import repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -81,7 +81,7 @@ class SuiteProfile:
         self._ended = "finished"
         self._workers: Workers | None = None
         self._outcome: Outcome | None = None
-        self._stopped = self._over = False
+        self._stopped = self._over = self._has_failed = False
         self._record()
         config.add_cleanup(self.end)  # the first to be added is the last to be called
 
@@ -158,7 +158,7 @@ class SuiteProfile:
     def pytest_collection_finish(self, session: Any) -> None:
         """Time the fixtures that plugins set up unasked, now that all are known."""
         if not self._stopped:
-            self._autouse.start(session)
+            self._tried(self._autouse.start, session)
 
     def pytest_keyboard_interrupt(self) -> None:
         """Keep why the session ended early."""
@@ -175,18 +175,12 @@ class SuiteProfile:
         if stopped and self._ended == "finished":
             self._ended = printable(stopped, 200)
         if hasattr(self.config, "workeroutput"):
-            from pluginhost.pytest_plugin.workers import hand_over
-
-            hand_over(self)
+            self._tried(self._hand_over)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Expect what a process records that is to run tests for this one."""
-        if self._workers is None:
-            from pluginhost.pytest_plugin.workers import Workers
-
-            self._workers = Workers()
-        self._workers.started(node)
+        self._tried(self._expect, node)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: Any) -> None:
@@ -197,7 +191,7 @@ class SuiteProfile:
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Show where the time went, below everything else."""
-        self._tell(terminalreporter)
+        self._tried(self._tell, terminalreporter)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_unconfigure(self, config: Any) -> Generator[None, None, None]:
@@ -219,9 +213,38 @@ class SuiteProfile:
         self.stop()
         if self._session is None or hasattr(self.config, "workeroutput"):
             return
-        self._tell(self.config.pluginmanager.get_plugin("terminalreporter"))
+        self._tried(self._tell, self.config.pluginmanager.get_plugin("terminalreporter"))
         if self._outcome is not None:
-            self._outcome.conclude(self.capture, self._at_exit)
+            self._tried(self._outcome.conclude, self.capture, self._at_exit)
+
+    def _tried(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Do what is ours alone: whatever goes wrong there, the session ends as it would have.
+
+        Nothing may be imported here: a suite may have seen to it that nothing can be.
+        """
+        if self._has_failed:
+            return
+        try:
+            function(*arguments)
+        except Exception as error:
+            self._has_failed = True
+            what = printable(f"{type(error).__name__}: {error}", 400)
+            terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+            if terminal is not None:
+                text = f"pluginhost: the profile could not be worked out: {what}"
+                terminal.write_line(text, red=True)
+
+    def _hand_over(self) -> None:
+        from pluginhost.pytest_plugin.workers import hand_over
+
+        hand_over(self)
+
+    def _expect(self, node: Any) -> None:
+        if self._workers is None:
+            from pluginhost.pytest_plugin.workers import Workers
+
+            self._workers = Workers()
+        self._workers.started(node)
 
     def _tell(self, terminal: Any) -> None:
         """Work out where the time went, once, and tell everybody who wanted to know."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,20 +51,28 @@ class Settings:
         known = vars(early_config.known_args_namespace)
         if known.get("plugin_profile"):
             return True
-        values = [known.get(ini_of(name)) for name in (*FILES, *VALUES, *FLAGS)]
+        given = [known.get(ini_of(name)) is not None for name in (*FILES, *VALUES)]
+        given += [bool(known.get(ini_of(name))) for name in FLAGS]
         return is_wanted(early_config, words_of(early_config)) and (
-            any(values) or bool(early_config.getini("plugin_profile"))
+            any(given) or bool(early_config.getini("plugin_profile"))
         )
 
     def check(self) -> None:
         """Raise a usage error for what cannot work, before any test has run."""
+        for name in (*FILES, *VALUES):
+            if getattr(self._config.option, ini_of(name), None) == "":
+                raise pytest.UsageError(f"{ON}-{name} has no value: is a variable not set?")
         self.fail_over()
         for name in FLAGS:
             self.flag(name)
-        for name in (*REPORT_FILES, "markdown"):
+        for name in FILES:
             file = self.file(name)
-            if file is not None:
-                self._check_file(name, file)
+            try:
+                if file is not None and name != "baseline":
+                    self._check_file(name, file)
+                self._check_that_it_differs(name, file)
+            except OSError as error:  # a name that is too long, for one
+                raise pytest.UsageError(f"{self._source(name)}: {error}") from None
         for name, (_, choices, _) in VALUES.items():
             value = self.value(name)
             if value and choices and value not in choices:
@@ -80,6 +89,19 @@ class Settings:
             problem = "is there, and is no profile: choose another file, it would be lost"
         if problem is not None:
             raise pytest.UsageError(f"{self._source(name)}: {file} {problem}")
+
+    def _check_that_it_differs(self, name: str, file: Path | None) -> None:
+        """Refuse one file for two things: one would be lost, or a run be compared with itself."""
+        if file is None or is_stream(file):
+            return
+        others = {self._source(other): self.file(other) for other in FILES if other != name} | {
+            "--junit-xml": getattr(self._config.option, "xmlpath", None)
+        }
+        for source, other in others.items():
+            if other and os.path.realpath(other) == os.path.realpath(file):
+                raise pytest.UsageError(
+                    f"{self._source(name)} and {source} name one file: {file}: name two"
+                )
 
     def _may_be_replaced(self, name: str, file: Path) -> bool:
         if file.suffix == ".py" or file in self._tests():
@@ -160,9 +182,14 @@ class Settings:
         return list(zip(words, [*words[1:], ""], strict=True))
 
 
+def is_stream(file: Path) -> bool:
+    """Whether something is there that is no file, but a pipe or a device: what is written stays."""
+    return file.exists() and not file.is_file()
+
+
 def _is_ours(name: str, file: Path) -> bool:
     """Whether a file is a profile, as far as its start tells; or empty, a pipe or a device."""
-    if not file.is_file():
+    if is_stream(file):
         return True
     try:
         with file.open("rb") as opened:

@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pluginhost.printable import printable
+from pluginhost.printable import encodable, printable
 from pluginhost.rendering.lines import Line, paragraph
 from pluginhost.rendering.suite import suite_lines
 
@@ -84,5 +84,13 @@ class Terminal:
 
     def _line(self, line: Line) -> None:
         for text, style in line:
-            self._reporter.write(text, **_MARKUP.get(style, {}))
+            self._reporter.write(self._encodable(text), **_MARKUP.get(style, {}))
         self._reporter.write_line("")
+
+    def _encodable(self, text: str) -> str:
+        """Return `text` for a terminal that may lack characters, as wide as it was.
+
+        pytest would write escapes, of which a line has no more than a few.
+        """
+        file = getattr(getattr(self._reporter, "_tw", None), "_file", None)
+        return encodable(text, getattr(file, "encoding", None) or "utf-8", others="replace")

@@ -244,6 +244,46 @@ def test_a_fork_does_not_write_what_is_its_parents(tmp_path: Path) -> None:
     assert found.report.environment.pid == found.report.costs.processes[0].pid
 
 
+def test_a_suite_may_have_left_nothing_that_can_be_imported(tmp_path) -> None:
+    """Then there is no profile, which is said in a line: pytest's own last words and code stay."""
+    forbids = """
+        import sys
+        class Forbids:
+            def find_spec(self, name, path=None, target=None):
+                if name.startswith("pluginhost"): raise ImportError(f"{name} is forbidden")
+        def pytest_sessionfinish(): sys.meta_path.insert(0, Forbids())
+    """
+    found = launched(tmp_path, {"conftest.py": forbids, "test_a.py": PASSES})
+    assert found.code == 0
+    assert "1 passed" in found.out
+    assert "Traceback" not in found.out
+    assert "could not be worked out: ImportError: pluginhost.pytest_plugin" in found.out
+
+
+def test_none_of_our_modules_are_rewritten(tmp_path) -> None:
+    """Most are imported after the tests, when who knows what is waiting for the collector."""
+    lists = """
+        import sys
+        def loaders():
+            for name, module in list(sys.modules.items()):
+                yield name, type(getattr(getattr(module, "__spec__", None), "loader", None)).__name__
+        def pytest_unconfigure(config):
+            names = [n for n, kind in loaders() if kind == "AssertionRewritingHook"]
+            print("rewritten:", *(name for name in names if name.startswith(("pluginhost", "test_"))))
+    """
+    found = launched(tmp_path, {"conftest.py": lists, "test_a.py": PASSES})
+    said = re.search("^rewritten: (.*)", found.out, re.MULTILINE)
+    assert said is not None
+    ours = {name for name in said[1].split() if not name.startswith("test_")}
+    assert "test_a" in said[1]
+    assert ours <= {
+        "pluginhost",
+        "pluginhost.pytest_plugin",
+        "pluginhost.pytest_plugin.asking",
+        "pluginhost.pytest_plugin.options",
+    }
+
+
 def test_sessions_within_another_program_leave_nothing_to_its_exit(profiled) -> None:
     """Whoever calls `pytest.main()` may go on for long: the profile ends with pytest."""
     profiled({"test_a.py": PASSES})

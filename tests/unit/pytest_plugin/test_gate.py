@@ -170,6 +170,8 @@ def test_what_is_really_slower_fails(tmp_path: Path, slow: str, named: str, leve
     """It computes three times as long: it alone is named, on any machine, noisy as that may be."""
     found = between(tmp_path, run(noise=0.2), run(slow=slow, level=level, noise=0.2, seed=1))
     assert [each.name for each in found.culprits] == [named]
+    moved = any("judged against that" in note for note in found.notes)
+    assert ("% against most things, " in found.culprits[0].why) is moved
 
 
 def test_what_waits_is_slower_on_a_slow_machine_too(tmp_path: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
+import threading
 import tracemalloc
 import xml.etree.ElementTree as ET
 from contextlib import ExitStack
@@ -23,7 +26,7 @@ from pluginhost.rendering.suite import suite_lines
 from pluginhost.report import read_report
 from pluginhost.suite import SuiteAdvice, SuitePart, WorkerCost
 
-from .conftest import Profiled
+from .conftest import OURS, QUIET, Profiled
 
 SUITE = {
     "conftest.py": """
@@ -404,6 +407,66 @@ def test_a_file_that_cannot_be_written_is_told_before_the_tests(profiled, tmp_pa
     found = profiled(suite(), f"--plugin-profile-markdown={tmp_path}/no/such/file")
     assert found.code == 4
     assert "choose a file in a folder that exists" in " ".join(found.out.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param(
+            ("save=a.json", "baseline=linked.json", "fail-over=50%"),
+            "--plugin-profile-save and --plugin-profile-baseline name one file",
+            id="baseline, by a link",
+        ),
+        pytest.param(
+            ("html=a.json", "speedscope=./a.json"),
+            "--plugin-profile-html and --plugin-profile-speedscope name one file",
+            id="two outputs",
+        ),
+        pytest.param(
+            ("save=a.xml", "junit"),
+            "--plugin-profile-save and --junit-xml name one file",
+            id="JUnit",
+        ),
+        pytest.param((f"html={'n' * 300}",), "--plugin-profile-html: ", id="long name"),
+        pytest.param((f"baseline={'n' * 300}",), "--plugin-profile-baseline: ", id="long baseline"),
+        pytest.param(("fail-over=",), "--plugin-profile-fail-over has no value", id="no share"),
+        pytest.param(("html=",), "--plugin-profile-html has no value", id="no file"),
+    ],
+)
+def test_files_that_would_be_lost_are_told_before_the_tests(
+    profiled, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    """Two things in one file, a name that cannot be, or none because a variable was not set."""
+    Path("linked.json").symlink_to("a.json")
+    options = [f"--plugin-profile-{word}" for word in words]
+    found = profiled(suite(), *options, "--junit-xml=a.xml", profile=False)
+    assert found.code == 4
+    assert said in " ".join(found.out.split())
+    assert not Path("a.json").exists()
+
+
+def test_a_pipe_is_written_to_once(profiled, tmp_path: Path) -> None:
+    """Its reader goes when it has had all: nobody is waited for who will not come."""
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    found = profiled(suite(), "--plugin-profile", f"--plugin-profile-save={pipe}", profile=False)
+    reader.join()
+    assert found.code == 0
+    assert json.loads(read[0])["suite"]["until"] == "end"
+
+
+def test_a_terminal_without_letters_has_lines_of_80_columns(profiled, monkeypatch) -> None:
+    """A question mark stands for each that it lacks, and not an escape of six characters."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    text = "import time\ndef test_" + "\u0434" * 60 + "(): time.sleep(0.1)\n"
+    run = [sys.executable, "-X", "utf8=0", "-m", "pytest", *QUIET, *OURS, "--plugin-profile"]
+    Path("test_a.py").write_text(text, encoding="utf-8")
+    out = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    section = out.partition("where the time went")[2]
+    assert "...????" in section
+    assert max(map(len, section.splitlines())) <= 80
 
 
 def test_a_limit_that_is_none_is_a_usage_error(profiled) -> None:
