@@ -135,9 +135,9 @@ class FileCost(msgspec.Struct, frozen=True, kw_only=True):
 
     `tests_ns` are the bodies of its tests, `setup_ns` and `teardown_ns` their other phases, with
     the fixtures that happened to be set up then. `collection_ns` is finding tests in it, without
-    importing; `import_ns` importing it, with all that was imported below for the first time, which
-    `imports` lists, the slowest first; `import_self_ns` running its own top level. `import_count` is
-    how many processes imported it.
+    importing; `import_ns` importing it, with all that was imported below for the first time but
+    plugins, which `imports` lists, the slowest first; `import_self_ns` running its own top level.
+    `import_count` is how many processes imported it.
     """
 
     path: str

@@ -88,6 +88,7 @@ class FilesSeen:
         """Give each import, collection and rewriting to the file that it is below."""
         files: dict[int, str | None] = {-1: None}
         within: set[int] = set()  # imports that are below one of the same file
+        plugins: set[int] = set()  # of those, what is a plugin's, which has a row of its own
         imported: set[str] = set()
         for each in placed:
             node, part = each.node, each.part
@@ -111,6 +112,10 @@ class FilesSeen:
                     _count(self.elsewhere[record.hook], node)
             elif record.parent in within:
                 within.add(node.position)
+                if file is not None and part is SuitePart.PLUGINS:
+                    plugins.add(node.position)
+                    if record.parent not in plugins:
+                        self._files[file].figures["import_ns"] -= record.total_ns
         for file in imported:  # again and again it is only looked up
             self._files[file].figures["import_count"] += 1
 

@@ -423,6 +423,23 @@ NESTED = {
 }
 
 
+def test_a_plugin_that_a_conftest_asks_for_is_no_part_of_it(profiled, monkeypatch) -> None:
+    """Its import has the row of the plugin, and the conftest is not blamed for it as well."""
+    monkeypatch.syspath_prepend(".")
+    files = {
+        "conftest.py": "import time\npytest_plugins = ['asked_for']\ntime.sleep(0.01)\n",
+        "asked_for.py": "import slow_library\ndef pytest_report_header(): pass\n",
+        "slow_library.py": "import time\ntime.sleep(0.3)\n",
+        "test_a.py": "def test_a(): pass\n",
+    }
+    found = profiled(files)
+    plugin = next(row for row in found.report.costs.plugins if row.name == "asked_for")
+    conftest = next(row for row in found.suite.files if row.path == "conftest.py")
+    assert plugin.import_ns >= 300 * MS
+    assert 10 * MS <= conftest.import_ns < plugin.import_ns
+    assert "slow_library" not in {each.module for each in conftest.imports}
+
+
 @pytest.mark.parametrize("mode", ["prepend", "importlib"])
 def test_conftest_files_of_one_module_name_are_told_apart(profiled, monkeypatch, mode) -> None:
     """Each has its own fixtures, imports and hooks, however pytest imports it."""
