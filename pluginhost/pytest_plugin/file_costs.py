@@ -89,7 +89,7 @@ class FilesSeen:
         files: dict[int, str | None] = {-1: None}
         within: set[int] = set()  # imports that are below one of the same file
         plugins: set[int] = set()  # of those, what is a plugin's, which has a row of its own
-        imported: set[str] = set()
+        imported: set[str | None] = set()
         for each in placed:
             node, part = each.node, each.part
             record = node.record
@@ -105,22 +105,28 @@ class FilesSeen:
             elif record.kind is EventKind.MODULE_IMPORT and part is SuitePart.IMPORTS:
                 outermost = record.parent not in within
                 within.add(node.position)
-                if file is not None:
-                    imported.add(file)
-                    self._import(file, node, outermost)
-                elif not record.hook.startswith(ENTRY_POINT):
-                    _count(self.elsewhere[record.hook], node)
+                imported.add(file)
+                self._import(file, node, outermost)
             elif record.parent in within:
                 within.add(node.position)
-                if file is not None and part is SuitePart.PLUGINS:
+                if part is SuitePart.PLUGINS:
                     plugins.add(node.position)
-                    if record.parent not in plugins:
-                        self._files[file].figures["import_ns"] -= record.total_ns
-        for file in imported:  # again and again it is only looked up
+                    self._leave_out(file, record, within=record.parent in plugins)
+        for file in filter(None, imported):  # again and again it is only looked up
             self._files[file].figures["import_count"] += 1
 
-    def _import(self, name: str, node: Node, outermost: bool) -> None:
-        file, module = self._files[name], node.record.hook
+    def _leave_out(self, name: str | None, plugins: CallRecord, *, within: bool) -> None:
+        """Take what a plugin took off the import of a file, unless more of it was taken off."""
+        if name is not None and not within:
+            self._files[name].figures["import_ns"] -= plugins.total_ns
+
+    def _import(self, name: str | None, node: Node, outermost: bool) -> None:
+        module = node.record.hook
+        if name is None:
+            if not module.startswith(ENTRY_POINT):
+                _count(self.elsewhere[module], node)
+            return
+        file = self._files[name]
         if outermost:
             file.figures["import_ns"] += node.record.total_ns
             file.figures["import_self_ns"] += node.self_ns

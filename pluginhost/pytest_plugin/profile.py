@@ -99,7 +99,7 @@ class SuiteProfile:
             self._autouse.stop()
             self._rewriting.stop()
             self._recorder.close()
-            self._table.close()
+            self._tried(self._table.close)
 
     def capture(self) -> SuiteCapture:
         """Return all that was recorded in this process until now."""
@@ -220,17 +220,15 @@ class SuiteProfile:
     def _tried(self, function: Callable[..., None], *arguments: Any) -> None:
         """Do what is ours alone: whatever goes wrong there, the session ends as it would have.
 
-        Nothing may be imported here: a suite may have seen to it that nothing can be.
+        It is said once. Nothing may be imported here: a suite may have seen to it that nothing can be.
         """
-        if self._has_failed:
-            return
         try:
             function(*arguments)
         except Exception as error:
-            self._has_failed = True
             what = printable(f"{type(error).__name__}: {error}", 400)
             terminal = self.config.pluginmanager.get_plugin("terminalreporter")
-            if terminal is not None:
+            said, self._has_failed = self._has_failed, True
+            if terminal is not None and not said:
                 text = f"pluginhost: the profile could not be worked out: {what}"
                 terminal.write_line(text, red=True)
 

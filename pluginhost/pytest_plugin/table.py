@@ -87,11 +87,13 @@ class TestTable:
 
     def close(self) -> None:
         """Look at memory no more: what traces it slows everything down."""
-        self.finish()
-        self._closed = True
-        if self._traces:
-            self._traces = False
-            self._tracing.stop()
+        try:
+            self.finish()
+        finally:
+            self._closed = True
+            if self._traces:
+                self._traces = False
+                self._tracing.stop()
 
     def printable_ids(self) -> tuple[str, ...]:
         """Return the ids with nothing in them that a terminal would obey."""
