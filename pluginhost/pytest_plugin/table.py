@@ -55,6 +55,7 @@ class TestTable:
         self.untraced = 0
         """How many tests have no allocations on record: somebody had stopped tracemalloc."""
         self._traces = self._closed = False
+        self._failure: Exception | None = None
         self._read: Callable[[], None] | None = None
         if memory == "rss":
             self.columns["rss_bytes"] = array("q")
@@ -79,16 +80,21 @@ class TestTable:
         """Take the report of one phase of a test; with the last one, the test gets its row."""
         self._waiting.append(report)
         if len(self._waiting) >= self._at_once and report.when == "teardown":
-            self._add(self._rows())
+            try:
+                self._add(self._rows())
+            except Exception as error:  # of a report as pytest makes none; `finish` tells of it
+                self._failure = self._failure or error
 
     def finish(self) -> None:
         """Have a row for every test, also for one whose last phase was never reported."""
+        if self._failure is not None:
+            raise self._failure
         self._add(self._rows())
 
     def close(self) -> None:
         """Look at memory no more: what traces it slows everything down."""
         try:
-            self.finish()
+            self._add(self._rows())
         finally:
             self._closed = True
             if self._traces:

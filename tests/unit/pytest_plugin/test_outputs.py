@@ -469,6 +469,29 @@ def test_a_terminal_without_letters_has_lines_of_80_columns(profiled, monkeypatc
     assert max(map(len, section.splitlines())) <= 80
 
 
+def test_reports_as_pytest_makes_none_are_survived(profiled) -> None:
+    """Other plugins make them, too: of any size a suite ends as it would have, without a profile."""
+    files = {
+        "conftest.py": """
+            import pytest
+            @pytest.hookimpl(wrapper=True)
+            def pytest_runtest_makereport():
+                report = yield
+                report.duration = None
+                return report
+        """,
+        "test_a.py": """
+            import pytest
+            @pytest.mark.parametrize("n", range(1000))
+            def test_a(n): pass
+        """,
+    }
+    found = profiled(files)
+    assert found.code == 0
+    assert "1000 passed" in found.out
+    assert found.out.count("could not be worked out: TypeError") == 1
+
+
 def test_a_limit_that_is_none_is_a_usage_error(profiled) -> None:
     """Of 0 %, of words: told before the tests."""
     found = profiled(suite(), "--plugin-profile-fail-over=soon")
