@@ -136,7 +136,8 @@ class FileCost(msgspec.Struct, frozen=True, kw_only=True):
     `tests_ns` are the bodies of its tests, `setup_ns` and `teardown_ns` their other phases, with
     the fixtures that happened to be set up then. `collection_ns` is finding tests in it, without
     importing; `import_ns` importing it, with all that was imported below for the first time but
-    plugins, which `imports` lists, the slowest first; `import_self_ns` running its own top level.
+    plugins, which `imports` lists, the slowest first; `import_self_ns` running its own top level,
+    and `import_cpu_ns` what `import_ns` took of the CPU (None: not known).
     `import_count` is how many processes imported it.
     """
 
@@ -149,6 +150,7 @@ class FileCost(msgspec.Struct, frozen=True, kw_only=True):
     collection_ns: int = 0
     import_ns: int = 0
     import_self_ns: int = 0
+    import_cpu_ns: int | None = None
     import_count: int = 0
     rewriting_ns: int = 0
     imports: tuple[ImportCost, ...] = ()

@@ -16,6 +16,7 @@ from pluginhost.comparison.records import (
     Timing,
     Verdict,
 )
+from pluginhost.comparison.suites import suite_rows
 
 __all__ = [
     "DEFAULT_BUDGETS",
@@ -44,4 +45,5 @@ __all__ = [
     "movements",
     "ratio_interval",
     "stretch",
+    "suite_rows",
 ]

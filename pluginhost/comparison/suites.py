@@ -13,7 +13,7 @@ class SuiteRow(NamedTuple):
     """A fixture or a file: by which name it is known in a comparison, its times, and their sum.
 
     `name` ends in what the times are of, after a colon. `cpu_ns` is None where it is not known; of a
-    file it is that of the bodies.
+    file it is that of the bodies, and `import_cpu_ns` that of importing it.
     """
 
     name: str
@@ -22,6 +22,7 @@ class SuiteRow(NamedTuple):
     self_ns: int
     import_ns: int
     cpu_ns: int | None
+    import_cpu_ns: int | None = None
 
     @property
     def subject(self) -> str:
@@ -43,7 +44,15 @@ def suite_rows(suite: SuiteReport | None) -> Iterator[SuiteRow]:
     for number, file in enumerate(suite.files):
         taken_ns = file.tests_ns + file.import_ns + file.collection_ns
         name = f"file {file.path}:test body"
-        yield SuiteRow(name, file.histogram, 0, taken_ns, file.import_ns, cpu_ns.get(number))
+        yield SuiteRow(
+            name,
+            file.histogram,
+            0,
+            taken_ns,
+            file.import_ns,
+            cpu_ns.get(number),
+            file.import_cpu_ns,
+        )
 
 
 def _where(row: FixtureCost) -> str:

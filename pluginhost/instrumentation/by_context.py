@@ -11,7 +11,7 @@ from typing import Any, cast
 from pluginhost.bus import EventBus
 from pluginhost.calltree import CallSite
 from pluginhost.instrumentation.calls import PLAIN, Function, passes_on
-from pluginhost.instrumentation.failures import failure_of, without_caller
+from pluginhost.instrumentation.failures import failure_of, is_closing, without_caller
 from pluginhost.instrumentation.nesting import Frame, begin
 from pluginhost.journal import Detail, Failure
 
@@ -77,11 +77,11 @@ class ContextNesting:
                     raise
                 try:
                     argument, call = (yield yielded), wrapper.send
-                except GeneratorExit:
-                    wrapper.close()
-                    raise
                 except BaseException as error:
                     without_caller(error)
+                    if is_closing(error):
+                        wrapper.close()
+                        raise
                     argument, call = error, wrapper.throw
             return None
 

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from pluginhost.calltree import ELSEWHERE, MEASURING, CallSite, CallTree, EventKind
 from pluginhost.instrumentation.calls import PLAIN, Function, passes_on
-from pluginhost.instrumentation.failures import failure_of, without_caller
+from pluginhost.instrumentation.failures import failure_of, is_closing, without_caller
 from pluginhost.instrumentation.readings import ThreadCpu
 from pluginhost.journal import CPU_SHIFT, Detail, Failure
 
@@ -174,11 +174,11 @@ class ThreadNesting:
                 state[2] = parent
                 try:
                     argument, call = (yield yielded), wrapper.send
-                except GeneratorExit:
-                    wrapper.close()
-                    raise
                 except BaseException as error:
                     without_caller(error)
+                    if is_closing(error):
+                        wrapper.close()
+                        raise
                     argument, call = error, wrapper.throw
             return None
 

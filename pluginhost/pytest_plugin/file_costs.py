@@ -25,6 +25,7 @@ _OF_FILES = (EventKind.SECTION, EventKind.MODULE_IMPORT)
 class _File:
     def __init__(self) -> None:
         self.figures: defaultdict[str, int] = defaultdict(int)
+        self.has_cpu = False
         self.modules: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
 
 
@@ -78,6 +79,7 @@ class FilesSeen:
             collection_ns=figures["collection_ns"],
             import_ns=figures["import_ns"],
             import_self_ns=figures["import_self_ns"],
+            import_cpu_ns=max(0, figures["import_cpu_ns"]) if found.has_cpu else None,
             import_count=figures["import_count"],
             rewriting_ns=figures["rewriting_ns"],
             imports=slowest(found.modules),
@@ -119,6 +121,7 @@ class FilesSeen:
         """Take what a plugin took off the import of a file, unless more of it was taken off."""
         if name is not None and not within:
             self._files[name].figures["import_ns"] -= plugins.total_ns
+            self._files[name].figures["import_cpu_ns"] -= plugins.cpu_ns or 0
 
     def _import(self, name: str | None, node: Node, outermost: bool) -> None:
         module = node.record.hook
@@ -129,6 +132,8 @@ class FilesSeen:
         file = self._files[name]
         if outermost:
             file.figures["import_ns"] += node.record.total_ns
+            file.figures["import_cpu_ns"] += node.record.cpu_ns or 0
+            file.has_cpu = file.has_cpu or node.record.cpu_ns is not None
             file.figures["import_self_ns"] += node.self_ns
         elif module.rpartition(".")[2] == "conftest" and _is_conftest(name):
             file.figures["import_self_ns"] += node.self_ns  # pytest imports the file as a module

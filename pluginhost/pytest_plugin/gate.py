@@ -21,6 +21,7 @@ from pluginhost.comparison import (
     cpu_times,
     movements,
     stretch,
+    suite_rows,
 )
 from pluginhost.errors import ReportFileError
 from pluginhost.figures import count, duration, of
@@ -66,6 +67,7 @@ class _Times(NamedTuple):
     hooks: tuple[int, int]
     cpu: tuple[int, int] | None
     hooks_cpu: tuple[int, int] | None
+    imports_cpu: tuple[int, int] | None
 
     @property
     def imports(self) -> tuple[int, int]:
@@ -79,7 +81,13 @@ class _Scale(NamedTuple):
     least_ns: float
     wall: Movement
     cpu: Movement
+    has_cpu: bool
     stretch: float
+
+    @property
+    def untested_ratio(self) -> float:
+        """How many times as long something must take that no test tells of."""
+        return max(_UNTESTED_TIMES, 1 + 2 * self.share)
 
     @property
     def moved(self) -> bool:
@@ -103,21 +111,25 @@ def judged(report: Report, baseline: Path, share: float) -> Judgement:
     least_ns = max(_LEAST_NS, _LEAST_SHARE * old.wall_ns)
     wall, cpu_moved = movements(before, report)
     comparison = compare(before, report, min_effect=share, level=wall.level)
-    scale = _Scale(share, least_ns, wall, cpu_moved, stretch(report))
+    cpu = cpu_times(before), cpu_times(report)
+    scale = _Scale(share, least_ns, wall, cpu_moved, bool(cpu[1]), stretch(report))
     parts: dict[str, list[PluginChange]] = {}
     for change in comparison.changes:
         parts.setdefault(change.plugin_id.rpartition(":")[0], []).append(change)
     waited = _waited_ns(before, old), _waited_ns(report, new)
-    cpu = cpu_times(before), cpu_times(report)
     hooks_cpu = cpu[0] | _hooks_cpu_ns(before), cpu[1] | _hooks_cpu_ns(report)
+    imports_cpu = _imports_cpu_ns(before), _imports_cpu_ns(report)
     several = _processes(old) != _processes(new)
     culprits, compared = [], 0
     for cost in comparison.costs:
         name = cost.plugin
         if name in OURS or (several and name in names):  # a plugin is in each process
             continue
+        if name.removeprefix("file ") in names and name not in names:
+            continue  # a conftest file is a plugin as well
         compared += 1
-        times = _times(cost, waited, _both(name, cpu), _both(name, hooks_cpu))
+        all_cpu = _both(name, cpu), _both(name, hooks_cpu), _both(name, imports_cpu)
+        times = _times(cost, waited, *all_cpu)
         if times is None:
             continue
         mine = [each for part in names.get(name, (name,)) for each in parts.get(part, ())]
@@ -188,6 +200,7 @@ def _times(
     waited: tuple[tuple[str, int], ...],
     cpu: tuple[int, int] | None,
     hooks_cpu: tuple[int, int] | None,
+    imports_cpu: tuple[int, int] | None,
 ) -> _Times | None:
     """Return the times of a row that is in both runs, without waiting for other processes."""
     if cost.self_before_ns is None or cost.self_after_ns is None:
@@ -196,7 +209,7 @@ def _times(
     whole = max(0, cost.self_before_ns - idle[0]), max(0, cost.self_after_ns - idle[1])
     imports = cost.import_before_ns or 0, cost.import_after_ns or 0
     hooks = max(0, whole[0] - imports[0]), max(0, whole[1] - imports[1])
-    return _Times(whole, hooks, cpu, hooks_cpu)
+    return _Times(whole, hooks, cpu, hooks_cpu, imports_cpu)
 
 
 def _both(name: str, times: tuple[dict[str, int], dict[str, int]]) -> tuple[int, int] | None:
@@ -216,6 +229,18 @@ def _hooks_cpu_ns(report: Report) -> dict[str, int]:
         for name, mine in parts.items()
         if any(part in taken for part in mine)
     }
+
+
+def _imports_cpu_ns(report: Report) -> dict[str, int]:
+    """Return what the imports of each plugin and file took of the CPU."""
+    costs, hooks = report.costs, _hooks_cpu_ns(report)
+    found = {
+        row.name: max(0, row.cpu_ns - hooks.get(row.name, 0))
+        for row in (costs.plugins if costs is not None else ())
+        if row.cpu_ns is not None
+    }
+    files = {row.subject: row.import_cpu_ns for row in suite_rows(report.suite)}
+    return found | {name: cpu_ns for name, cpu_ns in files.items() if cpu_ns is not None}
 
 
 def _parts_of(report: Report) -> dict[str, tuple[str, ...]]:
@@ -270,22 +295,36 @@ def _untested(times: _Times, parts: list[PluginChange], scale: _Scale) -> str:
     by_imports = 2 * imports_ns > grown_ns
     if any(part.ratio is not None for part in parts) and not by_imports:
         return ""
-    ratio = max(_UNTESTED_TIMES, 1 + 2 * scale.share)
     if grown_ns < max(scale.least_ns, times.whole[0] * scale.share):
         return ""
-    by_cpu = times.cpu is not None and (
-        scale.cpu.is_beyond(*times.cpu, ratio)
-        and scale.cpu.grown_ns(*times.cpu) >= max(scale.least_ns, _UNTESTED_CPU_NS)
-    )
-    waits_ns = _waits_ns(times.whole, times.cpu, scale)
-    by_wall = scale.wall.is_beyond(*times.whole, ratio) and (
-        waits_ns >= max(scale.least_ns, _UNTESTED_WALL_NS)
-    )
-    if not by_cpu and not (by_wall and (times.cpu is None or not by_imports)):
+    if not (_imports_longer(times, scale) if by_imports else _takes_longer(times, scale)):
         return ""
     why = f"imports +{duration(imports_ns)}" if by_imports else "too few times for a test"
     times_longer = times.whole[1] / scale.wall.level / max(1, times.whole[0])
     return f"{100 * (times_longer - 1):+.0f}%{scale.against}, {why}"
+
+
+def _takes_longer(times: _Times, scale: _Scale) -> bool:
+    """Whether something takes some times as long, on the CPU or waiting."""
+    by_cpu = times.cpu is not None and _by_cpu(times.cpu, scale)
+    waits_ns = _waits_ns(times.whole, times.cpu, scale)
+    by_wall = scale.wall.is_beyond(*times.whole, scale.untested_ratio)
+    return by_cpu or (by_wall and waits_ns >= max(scale.least_ns, _UNTESTED_WALL_NS))
+
+
+def _imports_longer(times: _Times, scale: _Scale) -> bool:
+    """Whether imports take some times as long; by the CPU if it is known: disks have good days."""
+    if times.imports_cpu is not None:
+        return _by_cpu(times.imports_cpu, scale)
+    grown_ns = scale.wall.grown_ns(*times.imports)
+    by_wall = scale.wall.is_beyond(*times.imports, scale.untested_ratio)
+    return by_wall and grown_ns >= max(scale.least_ns, _UNTESTED_WALL_NS)
+
+
+def _by_cpu(cpu: tuple[int, int], scale: _Scale) -> bool:
+    return scale.cpu.is_beyond(*cpu, scale.untested_ratio) and (
+        scale.cpu.grown_ns(*cpu) >= max(scale.least_ns, _UNTESTED_CPU_NS)
+    )
 
 
 def _drift(scale: _Scale) -> list[str]:
@@ -296,5 +335,6 @@ def _drift(scale: _Scale) -> list[str]:
         notes.append(f"most things take {100 * level:+.0f}% time: judged against that")
     if noise > scale.share:
         text = f"times differ from run to run: only what takes {100 * noise:+.0f}% can be told from"
-        notes.append(f"{text} noise, on the CPU {100 * (scale.cpu.noise - 1):+.0f}%")
+        on_cpu = f", on the CPU {100 * (scale.cpu.noise - 1):+.0f}%" if scale.has_cpu else ""
+        notes.append(f"{text} noise{on_cpu}")
     return notes

@@ -64,7 +64,7 @@ class TestTable:
         elif memory == "exact":
             self.columns["peak_bytes"] = array("q")
             self.columns["kept_bytes"] = array("q")
-            self._allocated = 0
+            self._allocated, self._frames = 0, 1
             import tracemalloc  # which imports pickle
 
             self._tracing = tracemalloc
@@ -190,6 +190,7 @@ class TestTable:
     def _read_allocated(self) -> None:
         now = peak = 0
         if self._tracing.is_tracing():
+            self._frames = self._tracing.get_traceback_limit()
             now, peak = self._tracing.get_traced_memory()
             self._tracing.reset_peak()
         else:
@@ -203,7 +204,7 @@ class TestTable:
     def _trace(self) -> None:
         if not self._closed and not self._tracing.is_tracing():
             self._traces = True
-            self._tracing.start()
+            self._tracing.start(self._frames)
 
 
 def stretches(column: Iterable[int]) -> Iterator[tuple[int, slice]]:

@@ -126,7 +126,7 @@ _PLANS = st.builds(
     arguments=st.sampled_from(["", "x", "y", "xy"]),
     before=st.sampled_from(["go on", "go on", "go on", "go on", "raise", "stop"]),
     after=st.sampled_from(["pass", "pass", "replace", "swallow", "raise", "exchange"]),
-    error=st.sampled_from([ValueError, KeyError, StopIteration, SystemExit]),
+    error=st.sampled_from([ValueError, KeyError, StopIteration, SystemExit, GeneratorExit]),
 )
 
 
@@ -280,7 +280,8 @@ def test_a_failure_is_blamed_on_who_raised_it(plans: list[Plan], hook: str) -> N
     """Wrappers that let an exception pass have not failed; those that raise another have."""
     plans = [
         plan
-        if plan.error is not StopIteration  # Python exchanges one that passes a generator
+        # Python exchanges a StopIteration that passes a generator; a GeneratorExit is no failure
+        if plan.error not in (StopIteration, GeneratorExit)
         else msgspec.structs.replace(plan, error=ValueError)
         for plan in plans
     ]
@@ -598,6 +599,43 @@ def test_the_same_exception_object_comes_through() -> None:
         (EventKind.HOOK_CALL, "fails", "no"),
         (EventKind.PLUGIN_ERROR, "fails", "no"),
     ]
+
+
+class NoTraceback(Exception):  # it is what it is
+    """One that has something else under that name."""
+
+    __traceback__ = "none"  # type: ignore[assignment]
+
+
+class NoClass(Exception):
+    """One whose class may not be asked for."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__class__":
+            raise OSError("no")
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("kind", [NoTraceback, NoClass])
+@pytest.mark.parametrize("watching", [_tapped, observe])
+def test_exceptions_with_attributes_of_their_own_come_through(
+    kind: type[Exception], watching: Watching
+) -> None:
+    """Whatever they do when they are looked at, nobody gets another one."""
+
+    class Fails:
+        @impl
+        def many(self) -> None:
+            raise kind("no")
+
+    manager = _manager(Fails())
+    with watching(manager):
+        try:
+            manager.hook.many(x=1, y=2)
+        except BaseException as error:
+            assert type(error) is kind  # noqa: PT017  # pytest.raises looks at them, too
+        else:
+            pytest.fail("nothing was raised")
 
 
 def test_failures_fill_the_journal_no_further_than_successes() -> None:

@@ -99,9 +99,19 @@ def run(
             )
         )
     database, session, body = ns("fixture", 100), ns("session", 300), ns("file", 120)
+    loading, conftest = ns("import of file", 90), ns("conftest", 140)
+    plugins.append(
+        PluginCost(
+            name="conftest.py",
+            kind=PluginKind.CONFTEST,
+            import_ns=conftest[0],
+            self_ns=conftest[0],
+            cpu_ns=conftest[1],
+        )
+    )
     parts = [(SuitePart(name), *ns(name, 200)) for name in PARTS]
     parts += [(SuitePart.IDLE, idle_ms * MS, 0)]
-    wall_ns = sum(row.self_ns for row in plugins) + database[0] + session[0] + body[0]
+    wall_ns = sum(row.self_ns for row in plugins) + database[0] + session[0] + body[0] + loading[0]
     wall_ns += sum(each[1] for each in parts if each[0] is not SuitePart.IDLE)
     suite = SuiteReport(
         pytest="9",
@@ -114,7 +124,16 @@ def run(
             files=(0,) * CALLS,
             cpu_ns=(body[1] // CALLS,) * CALLS,
         ),
-        files=(FileCost(path="test_a.py", tests_ns=body[0], histogram=histogram(body[0])),),
+        files=(
+            FileCost(
+                path="test_a.py",
+                tests_ns=body[0],
+                import_ns=loading[0],
+                import_cpu_ns=loading[1],
+                histogram=histogram(body[0]),
+            ),
+            FileCost(path="conftest.py", import_ns=conftest[0], import_cpu_ns=conftest[1]),
+        ),
         fixtures=(
             FixtureCost(
                 name="db",
@@ -164,6 +183,8 @@ def test_an_unchanged_suite_passes_whatever_the_machine_does(
         pytest.param("fixture", "fixture db (conftest.py)", id="fixture"),
         pytest.param("session", "fixture once (conftest.py)", id="fixture of the session"),
         pytest.param("file", "file test_a.py", id="file"),
+        pytest.param("import of file", "file test_a.py", id="import of a file"),
+        pytest.param("conftest", "conftest.py", id="import of a conftest"),
     ],
 )
 def test_what_is_really_slower_fails(tmp_path: Path, slow: str, named: str, level: float) -> None:
