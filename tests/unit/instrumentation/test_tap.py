@@ -628,14 +628,18 @@ def test_exceptions_with_attributes_of_their_own_come_through(
         def many(self) -> None:
             raise kind("no")
 
-    manager = _manager(Fails())
-    with watching(manager):
+    def raised() -> type[BaseException] | None:
         try:
             manager.hook.many(x=1, y=2)
-        except BaseException as error:
-            assert type(error) is kind  # noqa: PT017  # pytest.raises looks at them, too
-        else:
-            pytest.fail("nothing was raised")
+        except BaseException as error:  # pytest.raises looks at them, too
+            return type(error)
+        return None
+
+    manager = _manager(Fails())
+    bare = raised()  # pluggy 1.5 raises another one instead of some
+    with watching(manager):
+        assert raised() is bare
+    assert bare is kind or pluggy.__version__.startswith("1.5")
 
 
 def test_failures_fill_the_journal_no_further_than_successes() -> None:
