@@ -31,7 +31,10 @@ class SuiteRow(NamedTuple):
 
 
 def suite_rows(suite: SuiteReport | None) -> Iterator[SuiteRow]:
-    """Yield the fixtures that are not pytest's own, and the files; nothing without a suite."""
+    """Yield the fixtures that are not pytest's own, and the files; nothing without a suite.
+
+    A conftest file is a plugin, whose row has its import; it is a file only if it has tests.
+    """
     if suite is None:
         return
     cpu_ns: Counter[int] = Counter()
@@ -42,6 +45,8 @@ def suite_rows(suite: SuiteReport | None) -> Iterator[SuiteRow]:
             name = f"fixture {row.name} ({_where(row)}):set up"
             yield SuiteRow(name, row.histogram, row.errors, row.self_ns, 0, row.cpu_ns)
     for number, file in enumerate(suite.files):
+        if file.conftest and not file.tests:
+            continue
         taken_ns = file.tests_ns + file.import_ns + file.collection_ns
         name = f"file {file.path}:test body"
         yield SuiteRow(

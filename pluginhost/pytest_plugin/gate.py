@@ -61,7 +61,11 @@ class Judgement(NamedTuple):
 
 
 class _Times(NamedTuple):
-    """Of one row in both runs; `hooks` is without what it imports. CPU is None if it is not known."""
+    """Of one row in both runs; `hooks` is without what it imports. CPU is None if it is not known.
+
+    `imports_cpu` is that of the imports of a file. Of a plugin it is all that it took: what is left
+    of that without its hooks is known too badly.
+    """
 
     whole: tuple[int, int]
     hooks: tuple[int, int]
@@ -118,15 +122,13 @@ def judged(report: Report, baseline: Path, share: float) -> Judgement:
         parts.setdefault(change.plugin_id.rpartition(":")[0], []).append(change)
     waited = _waited_ns(before, old), _waited_ns(report, new)
     hooks_cpu = cpu[0] | _hooks_cpu_ns(before), cpu[1] | _hooks_cpu_ns(report)
-    imports_cpu = _imports_cpu_ns(before), _imports_cpu_ns(report)
+    imports_cpu = cpu[0] | _files_cpu_ns(before), cpu[1] | _files_cpu_ns(report)
     several = _processes(old) != _processes(new)
     culprits, compared = [], 0
     for cost in comparison.costs:
         name = cost.plugin
         if name in OURS or (several and name in names):  # a plugin is in each process
             continue
-        if name.removeprefix("file ") in names and name not in names:
-            continue  # a conftest file is a plugin as well
         compared += 1
         all_cpu = _both(name, cpu), _both(name, hooks_cpu), _both(name, imports_cpu)
         times = _times(cost, waited, *all_cpu)
@@ -231,16 +233,10 @@ def _hooks_cpu_ns(report: Report) -> dict[str, int]:
     }
 
 
-def _imports_cpu_ns(report: Report) -> dict[str, int]:
-    """Return what the imports of each plugin and file took of the CPU."""
-    costs, hooks = report.costs, _hooks_cpu_ns(report)
-    found = {
-        row.name: max(0, row.cpu_ns - hooks.get(row.name, 0))
-        for row in (costs.plugins if costs is not None else ())
-        if row.cpu_ns is not None
-    }
-    files = {row.subject: row.import_cpu_ns for row in suite_rows(report.suite)}
-    return found | {name: cpu_ns for name, cpu_ns in files.items() if cpu_ns is not None}
+def _files_cpu_ns(report: Report) -> dict[str, int]:
+    """Return what importing each file took of the CPU."""
+    found = {row.subject: row.import_cpu_ns for row in suite_rows(report.suite)}
+    return {name: cpu_ns for name, cpu_ns in found.items() if cpu_ns is not None}
 
 
 def _parts_of(report: Report) -> dict[str, tuple[str, ...]]:

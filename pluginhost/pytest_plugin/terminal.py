@@ -88,9 +88,9 @@ class Terminal:
         self._reporter.write_line("")
 
     def _encodable(self, text: str) -> str:
-        """Return `text` for a terminal that may lack characters, as wide as it was.
+        """Return `text` for a terminal that may lack characters, with one sign for each.
 
-        pytest would write escapes, of which a line has no more than a few.
+        pytest would write escapes, of which few fit into a line.
         """
         file = getattr(getattr(self._reporter, "_tw", None), "_file", None)
         return encodable(text, getattr(file, "encoding", None) or "utf-8", others="replace")

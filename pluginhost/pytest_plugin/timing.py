@@ -109,10 +109,10 @@ class SuiteTimer:
 
         def timed(item: Any) -> Any:
             kind = type(item)  # most are of the first, and it takes longer to look at its bases
-            recorded = kind is python_test or (
+            is_plain = kind is python_test or (
                 issubclass(kind, python_test) and not issubclass(kind, of_unittest)
             )
-            entered = None if recorded else enter(site)
+            entered = None if is_plain else enter(site)
             try:
                 result = function(item)
             except BaseException as error:

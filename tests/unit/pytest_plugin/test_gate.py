@@ -132,7 +132,9 @@ def run(
                 import_cpu_ns=loading[1],
                 histogram=histogram(body[0]),
             ),
-            FileCost(path="conftest.py", import_ns=conftest[0], import_cpu_ns=conftest[1]),
+            FileCost(
+                path="conftest.py", conftest=True, import_ns=conftest[0], import_cpu_ns=conftest[1]
+            ),
         ),
         fixtures=(
             FixtureCost(

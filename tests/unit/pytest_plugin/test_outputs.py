@@ -449,10 +449,10 @@ def test_a_pipe_is_written_to_once(profiled, tmp_path: Path) -> None:
     """Its reader goes when it has had all: nobody is waited for who will not come."""
     pipe, read = tmp_path / "pipe", []
     os.mkfifo(pipe)
-    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
     reader.start()
     found = profiled(suite(), "--plugin-profile", f"--plugin-profile-save={pipe}", profile=False)
-    reader.join()
+    reader.join(30)
     assert found.code == 0
     assert json.loads(read[0])["suite"]["until"] == "end"
 
